@@ -1,0 +1,59 @@
+/**
+ * `npm test [-- files…]`: the same suites on every backend that loads here (cpu and wasm always, the native one when
+ * `@tensorflow/tfjs-node` is installed). The closing lines say which ran. `TFWS_REQUIRE_BACKENDS=tensorflow` makes a
+ * missing backend a failure; `TFWS_BACKENDS=cpu,wasm` restricts the run.
+ */
+import { execFileSync } from 'node:child_process';
+import { startVitest } from 'vitest/node';
+
+const nativeLoads = () => {
+  try {
+    execFileSync(process.execPath, ['-e', "require('@tensorflow/tfjs-node').ready()"], {
+      stdio: 'ignore',
+      env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: '3' },
+    });
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+const wanted = process.env.TFWS_BACKENDS?.split(',') ?? ['cpu', 'wasm', 'tensorflow'];
+const backends = wanted.filter((backend) => backend !== 'tensorflow' || nativeLoads());
+const required = process.env.TFWS_REQUIRE_BACKENDS?.split(',').filter(Boolean) ?? [];
+
+const vitest = await startVitest('test', process.argv.slice(2), { watch: false, project: backends });
+const ran = new Map(backends.map((backend) => [backend, 0]));
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+const brokenFiles = [];
+for (const file of vitest.state.getTestModules()) {
+  if (file.state() === 'failed' && file.children.size === 0) brokenFiles.push(file.moduleId);
+  for (const test of file.children.allTests()) {
+    const state = test.result().state;
+    if (state === 'passed') passed++;
+    else if (state === 'failed') failed++;
+    else skipped++;
+    if (state !== 'skipped') ran.set(file.project.name, (ran.get(file.project.name) ?? 0) + 1);
+  }
+}
+failed += brokenFiles.length + vitest.state.getUnhandledErrors().length;
+await vitest.close();
+
+const missing = [...wanted.filter((backend) => !(ran.get(backend) > 0))];
+console.log(`\nbackends: ${[...ran].map(([backend, tests]) => `${backend} (${tests} tests)`).join(', ')}`);
+if (!backends.includes('tensorflow') && wanted.includes('tensorflow')) {
+  console.log('The native backend was NOT tested: @tensorflow/tfjs-node does not load here (npm install @tensorflow/tfjs-node).');
+}
+const absent = required.filter((backend) => missing.includes(backend) || !ran.get(backend));
+if (absent.length > 0) {
+  console.log(`required backends that did not run: ${absent.join(', ')}`);
+  failed += absent.length;
+}
+if (passed + failed === 0) {
+  console.log('no test ran');
+  failed = 1;
+}
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(failed > 0 ? 1 : 0);

@@ -1,0 +1,40 @@
+import { defineConfig, type Options } from 'tsup';
+
+/** In the script-tag build the host is the global `tf` that the TensorFlow.js bundle defines. */
+const hostFromGlobal: NonNullable<Options['esbuildPlugins']>[number] = {
+  name: 'host-from-global-tf',
+  setup(build) {
+    build.onResolve({ filter: /^@tensorflow\/tfjs-(core|layers)$/ }, ({ path }) => ({ path, namespace: 'global-tf' }));
+    build.onLoad({ filter: /.*/, namespace: 'global-tf' }, () => ({
+      contents:
+        'if (!globalThis.tf) throw new Error("tfjs-weight-sharing: the global `tf` is missing. Load TensorFlow.js with a script tag before this file.");\n' +
+        'module.exports = globalThis.tf;',
+      loader: 'js',
+    }));
+  },
+};
+
+const common: Options = { target: 'es2022', platform: 'neutral', treeshake: true };
+
+export default defineConfig([
+  {
+    ...common,
+    entry: ['src/index.ts', 'src/load.ts'],
+    format: ['esm', 'cjs'],
+    dts: true,
+    clean: true,
+    sourcemap: true,
+    external: [/^node:/],
+  },
+  {
+    ...common,
+    entry: { 'tfjs-weight-sharing': 'src/index.ts' },
+    format: ['iife'],
+    globalName: 'tfws',
+    minify: true,
+    noExternal: [/^@tensorflow/],
+    external: [/^node:/],
+    esbuildPlugins: [hostFromGlobal],
+    outExtension: () => ({ js: '.min.js' }),
+  },
+]);
