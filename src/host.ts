@@ -11,8 +11,21 @@ export type Regularizer = ReturnType<typeof tfl.regularizers.l2>;
 export type Layer = tfl.layers.Layer;
 export type LayerVariable = tfl.LayerVariable;
 
+const HostRegularizer = Object.getPrototypeOf(tfl.regularizers.l2().constructor) as abstract new () => Regularizer;
+
 /** Base class that the host's layers accept as a regularizer (they test `instanceof`). */
-export const RegularizerBase = Object.getPrototypeOf(tfl.regularizers.l2().constructor) as abstract new () => Regularizer;
+export abstract class RegularizerBase extends HostRegularizer {
+  /**
+   * Only a copy of tfjs-layers that does not know this class asks an instance for it, on its way to "Improper config format".
+   */
+  get className(): never {
+    throw new Error(TWO_COPIES);
+  }
+}
+
+const TWO_COPIES =
+  'tfjs-weight-sharing: two copies of @tensorflow/tfjs-layers are loaded, and a layer of one was given a regularizer of the other. ' +
+  'Run `npm ls @tensorflow/tfjs-layers` and bring the versions together (`npm dedupe`), so that one copy remains.';
 
 /** A weight of a layer and the regularizer slot that governs it. */
 export interface RegularizerSlot {
@@ -110,7 +123,7 @@ export function checkSameHost(who: string, model: unknown): asserts model is tfl
   throw new Error(
     looksLikeAModel
       ? `${who}: two copies of @tensorflow/tfjs-layers are loaded, and this model was made by the other one. ` +
-          'Run `npm ls @tensorflow/tfjs-layers` and bring the versions together (npm dedupe), so that one copy remains.'
+          'Run `npm ls @tensorflow/tfjs-layers` and bring the versions together (`npm dedupe`), so that one copy remains.'
       : `${who}: expected a tf.LayersModel, got ${model === null ? 'null' : typeof model}.`,
   );
 }

@@ -6,6 +6,9 @@ import { MIXTURE_ENERGY, type MixtureEnergyAttrs } from './host_kernel.js';
 import { emptyStatistics, type Mixture, type MixtureStatistics } from './mixture.js';
 import { TabulatedEnergy } from './tabulated_energy.js';
 
+/** Whether the active backend evaluates the energy in this process's memory, so that weights can be read inside a step. */
+export const isReadInsideStep = (): boolean => tfc.getKernel(MIXTURE_ENERGY, tfc.getBackend()) !== undefined;
+
 /**
  * Evaluates the energy of several weight tensors under one mixture, a round at a time: {@link begin}, then {@link of} for
  * each tensor, then {@link statistics}. Where the backend has a `MixtureEnergy` kernel the table is used, else operations.
@@ -67,7 +70,7 @@ export class MixtureEnergy {
   }
 
   #evaluate(weight: Tensor, mixture: Mixture, scale: number): [Scalar, Tensor] {
-    if (tfc.getKernel(MIXTURE_ENERGY, tfc.getBackend())) {
+    if (isReadInsideStep()) {
       const table = this.#table;
       if (!this.#tableIsSet) {
         table.reset(mixture);

@@ -1,0 +1,160 @@
+/** Puts a prior on a model that exists already, takes it off, and finds the priors of a model. */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import type { serialization, Scalar, Tensor } from '@tensorflow/tfjs-core';
+import { checkKeys, describe } from '../checks.js';
+import { addLayerLoss, allLayers, checkSameHost, isBiasSlot, RegularizerBase, regularizerSlots, setSlotRegularizer, variableOf, type Regularizer, type RegularizerSlot } from '../host.js';
+import { GmmPrior } from './gmm_prior.js';
+
+/** What a prior governs in a model. */
+export interface GovernedWeight extends RegularizerSlot {
+  prior: GmmPrior;
+}
+
+export interface AttachRegularizerArgs {
+  /** Names of the layers; default: every layer with a kernel. */
+  layers?: string[];
+  /** Also put it on biases (and scales and shifts of normalisations). Default false. */
+  biases?: boolean;
+}
+
+/**
+ * The regularizer of a layer that had one and was given a second: the sum of both, so that a resumable save carries both.
+ * Users meet it only in saved configs.
+ */
+export class RegularizerSum extends RegularizerBase {
+  /** @nocollapse */
+  static readonly className = 'RegularizerSum';
+  readonly terms: Regularizer[];
+
+  constructor({ terms }: { terms: Regularizer[] }) {
+    super();
+    this.terms = terms;
+  }
+
+  override apply(weight: Tensor): Scalar {
+    return tfc.tidy(() => this.terms.map((term) => term.apply(weight)).reduce((sum, energy) => tfc.add(sum, energy)));
+  }
+
+  override getConfig(): serialization.ConfigDict {
+    return {
+      terms: this.terms.map((term) => ({ className: term.getClassName(), config: term.getConfig() })),
+    } as unknown as serialization.ConfigDict;
+  }
+
+  static fromConfig<T extends serialization.Serializable>(_cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict): T {
+    const saved = config['terms'] as unknown as { className: string; config: serialization.ConfigDict }[];
+    const classes = tfc.serialization.SerializationMap.getMap().classNameMap;
+    const terms = saved.map(({ className, config: termConfig }) => {
+      const entry = classes[className];
+      if (entry === undefined) throw new Error(`RegularizerSum: the saved model names the regularizer '${className}', which is not registered. Import the package that defines it.`);
+      const [cls, fromConfig] = entry;
+      return fromConfig(cls, termConfig) as unknown as Regularizer;
+    });
+    return new RegularizerSum({ terms }) as unknown as T;
+  }
+}
+
+/** Undoes {@link addLayerLoss} for what was attached here. */
+const losses = new WeakMap<Tensor, Map<Regularizer, () => void>>();
+
+/**
+ * Adds `prior` to weights of a built model (trained or loaded), compiled or not. A regularizer that the layer has already
+ * stays; both energies count, and a resumable save carries both.
+ * @returns the model.
+ * @throws Error if a named layer is unknown, has no such weight, or carries the prior already.
+ */
+export function attachRegularizer(model: LayersModel, prior: GmmPrior, args: AttachRegularizerArgs = {}): LayersModel {
+  const who = 'attachRegularizer';
+  checkSameHost(who, model);
+  if (!(prior instanceof GmmPrior)) throw new Error(`${who}: expected a prior made by gmmPrior(…), got ${describe(prior)}.`);
+  checkKeys(who, args, ['layers', 'biases']);
+  const chosen = chooseSlots(who, model, args);
+  const already = chosen.find(({ regularizer }) => termsOf(regularizer).includes(prior));
+  if (already && !prior.isDetached(variableOf(already.weight))) {
+    throw new Error(`${who}: layer '${already.layer.name}' carries gmmPrior '${prior.name}' already. Leave it out of \`layers\`, or call detachRegularizer(model, prior) first.`);
+  }
+  for (const slot of chosen) {
+    const weight = variableOf(slot.weight);
+    const remaining = termsOf(slot.regularizer).filter((term) => term !== prior);
+    setSlotRegularizer(slot, sumOf([...remaining, prior]));
+    prior.attach(weight);
+    if (boundByHost.get(weight)?.has(prior)) continue;
+    const removers = losses.get(weight) ?? new Map<Regularizer, () => void>();
+    removers.set(prior, addLayerLoss(slot.layer, () => prior.apply(variableOf(slot.weight))));
+    losses.set(weight, removers);
+  }
+  return model;
+}
+
+/** Weights whose layer was built with a prior: the host keeps calling it, so detaching tells the prior to answer 0. */
+const boundByHost = new WeakMap<Tensor, Set<Regularizer>>();
+
+/**
+ * Takes `prior` (default: every prior) off the model's weights; other regularizers stay.
+ * @throws Error if there is nothing to take off.
+ */
+export function detachRegularizer(model: LayersModel, prior?: GmmPrior): LayersModel {
+  const governed = governedWeights(model).filter((entry) => prior === undefined || entry.prior === prior);
+  if (governed.length === 0) {
+    throw new Error(`detachRegularizer: no weight of model '${model.name}' carries ${prior ? `gmmPrior '${prior.name}'` : 'a prior'}. priorsOf(model) lists what it has.`);
+  }
+  for (const entry of governed) {
+    const weight = variableOf(entry.weight);
+    const remove = losses.get(weight)?.get(entry.prior);
+    if (remove) {
+      remove();
+      losses.get(weight)?.delete(entry.prior);
+    } else {
+      entry.prior.detach(weight);
+      boundByHost.set(weight, (boundByHost.get(weight) ?? new Set()).add(entry.prior));
+    }
+    const [slot] = regularizerSlots(entry.layer).filter((candidate) => candidate.slot === entry.slot);
+    setSlotRegularizer(slot, sumOf(termsOf(slot.regularizer).filter((term) => term !== entry.prior)));
+  }
+  return model;
+}
+
+/** The priors of a model, nested models and wrapped layers included, each once, in the order of its layers. */
+export function priorsOf(model: LayersModel): GmmPrior[] {
+  return [...new Set(governedWeights(model).map(({ prior }) => prior))];
+}
+
+/** Every weight of the model that carries a prior, frozen ones included; each (weight, prior) once. */
+export function governedWeights(model: LayersModel): GovernedWeight[] {
+  checkSameHost('priorsOf', model);
+  return allLayers(model).flatMap((layer) =>
+    regularizerSlots(layer).flatMap((slot) =>
+      termsOf(slot.regularizer)
+        .filter((term): term is GmmPrior => term instanceof GmmPrior)
+        .map((prior) => ({ ...slot, prior })),
+    ),
+  );
+}
+
+function termsOf(regularizer: Regularizer | null): Regularizer[] {
+  if (regularizer === null) return [];
+  return regularizer instanceof RegularizerSum ? regularizer.terms : [regularizer];
+}
+
+function sumOf(terms: Regularizer[]): Regularizer | null {
+  return terms.length > 1 ? new RegularizerSum({ terms }) : (terms[0] ?? null);
+}
+
+function chooseSlots(who: string, model: LayersModel, { layers, biases = false }: AttachRegularizerArgs): RegularizerSlot[] {
+  const all = allLayers(model);
+  const unbuilt = all.find((layer) => !layer.built);
+  if (unbuilt) throw new Error(`${who}: layer '${unbuilt.name}' is not built yet. Give the first layer an inputShape, or call model.build(shape) first.`);
+  const unknown = layers?.find((name) => !all.some((layer) => layer.name === name));
+  if (unknown !== undefined) throw new Error(`${who}: model '${model.name}' has no layer '${unknown}'. Layers: ${all.map(({ name }) => name).join(', ')}.`);
+  const slots = all
+    .filter(({ name }) => layers === undefined || layers.includes(name))
+    .flatMap((layer) => regularizerSlots(layer))
+    .filter(({ slot }) => biases || !isBiasSlot(slot));
+  const bare = layers?.find((name) => !slots.some(({ layer }) => layer.name === name));
+  if (bare !== undefined) throw new Error(`${who}: layer '${bare}' has no kernel to regularize.`);
+  if (slots.length === 0) throw new Error(`${who}: model '${model.name}' has no layer with a kernel; the prior would be attached to no weight.`);
+  return slots;
+}
+
+tfc.serialization.registerClass(RegularizerSum);
