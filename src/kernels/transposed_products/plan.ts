@@ -20,7 +20,7 @@ const COST = {
   move: 4,
   /** Packing of the right operand by the fast product, per number; done once per tensor. */
   pack: 3,
-  /** One more kernel call. */
+  /** One more kernel call, or setting up the fast product for a new right operand. */
   call: 10_000,
 };
 
@@ -30,7 +30,7 @@ export function planProduct(m: number, k: number, n: number, transposeA: boolean
   // A vector is transposed by renaming its shape.
   const transposing = (rows: number, columns: number) =>
     rows === 1 || columns === 1 ? 0 : COST.call + COST.move * rows * columns;
-  const fast = COST.fast * m * k * n;
+  const fast = COST.call + COST.fast * m * k * n;
   const direct = fast + COST.pack * k * n + (transposeA ? transposing(m, k) : 0) + (transposeB ? transposing(k, n) : 0);
   const swapped = fast + COST.pack * k * m + (transposeA ? 0 : transposing(m, k)) + (transposeB ? 0 : transposing(k, n)) + transposing(m, n);
   const stock = COST.slow * m * k * n;
