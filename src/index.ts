@@ -1,1 +1,6 @@
-export {};
+/** The front door: every public name. */
+export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs, type QuantizationReport } from './callbacks/kl_merge_quantization.js';
+export { registerMissingKernels } from './kernels/missing_kernels.js';
+export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
+export { GmmPrior, gmmPrior, type GmmPriorArgs, type MixtureLearningRates } from './regularizers/gmm_prior.js';
+export type { GammaShapeRate, VarianceHyperprior } from './regularizers/hyperpriors.js';

@@ -45,6 +45,8 @@ export class TabulatedEnergy {
   #nodeValues = new Float64Array(0);
   #responsibilities = new Float64Array(0);
   #exact: MixtureStatistics = emptyStatistics(0);
+  /** The weights that took the exact path since reset. */
+  #beside: number[] = [];
   #counted = 0;
   #range: [number, number] = [Infinity, -Infinity];
 
@@ -60,6 +62,7 @@ export class TabulatedEnergy {
     this.#mixture = mixture;
     this.#moments.fill(0);
     this.#exact = emptyStatistics(this.#point.components);
+    this.#beside = [];
     this.#counted = 0;
     this.#fillNodes();
   }
@@ -81,6 +84,7 @@ export class TabulatedEnergy {
     const beside = (w: number) => {
       if (Number.isFinite(w)) {
         this.#extendRange(w);
+        this.#beside.push(w);
         return this.#point.addTo(exact, w);
       }
       this.nonFinite = true;
@@ -218,6 +222,7 @@ export class TabulatedEnergy {
       const count = this.#moments[4 * n];
       if (count > 0) occupancy[bin(this.#nodes[n] + (this.#moments[4 * n + 1] / count) * (this.#nodes[n + 1] - this.#nodes[n]))] += count;
     }
+    for (const w of this.#beside) occupancy[bin(w)]++;
     return occupancy;
   }
 

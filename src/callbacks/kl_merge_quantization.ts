@@ -1,0 +1,367 @@
+/**
+ * Trains the mixture of {@link GmmPrior} during `model.fit`, then merges its components and quantises the weights.
+ * Ullrich, Meeds & Welling, ICLR 2017, §4.
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import { checkChoice, checkKeys, checkNumber, describe, NON_NEGATIVE, POSITIVE } from '../checks.js';
+import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
+import { governedWeights, priorsOf, type GovernedWeight } from '../regularizers/attach.js';
+import { GmmPrior } from '../regularizers/gmm_prior.js';
+import type { Merge } from './merge_components.js';
+import { mergeMixture, quantizeWeights, type QuantizationOptions } from './quantize_weights.js';
+import { WeightGuard } from './weight_guard.js';
+
+type Tensors = Tensor | Tensor[];
+
+export interface KLMergeQuantizationArgs {
+  /** The prior, or priors, to train and to quantise with. Default: all that the model carries. */
+  prior?: GmmPrior | GmmPrior[];
+  /** Pairs of components below this symmetric KL divergence (nats) are merged. ≥ 0. Default 0.5; the published 1e-10 merges nothing. */
+  threshold?: number;
+  /** Variance of a merged pair: `average` (π-weighted, the paper) or `moments` (exact). Default `average`. */
+  variance?: 'average' | 'moments';
+  /** Whether the zero component may be merged with a neighbour. Default false. */
+  mergeZero?: boolean;
+  /** Components with a proportion below this are dropped first. Default 1e-6. */
+  deadMixing?: number;
+  /** Assign weights by π_j N(w | j) (`posterior`) or by N(w | j) (`likelihood`). Default `posterior`. */
+  assignment?: 'posterior' | 'likelihood';
+  /** Value of a component: its `means`, or the `centroids` of the weights assigned to it. Default `means`. */
+  values?: 'means' | 'centroids';
+  /** Names of layers whose weights stay as they are. */
+  skip?: string[];
+  /** Quantise biases: those that carry a prior (default), all of the layers with a prior (`true`), or none (`false`). */
+  biases?: boolean;
+  /** Inputs and targets on which the model is evaluated before and after quantising; the results stand in the report. */
+  evaluationData?: [Tensors, Tensors];
+  /** Relative distance ‖w − q‖/‖w‖ above which the mixture counts as not converged. Default 0.35. */
+  maxDistance?: number;
+  /** What to do then: `warn`, or `restore` the unquantised weights (and warn). Default `warn`. */
+  whenUnconverged?: 'warn' | 'restore';
+  /** Quantise when training ends. Default true; otherwise call {@link KLMergeQuantization.quantize}. */
+  quantizeAtEnd?: boolean;
+  /** Print merges and distances when quantising. Default true. */
+  verbose?: boolean;
+}
+
+export interface QuantizationReport {
+  /** Distinct values that the quantised weights take, all mixtures together. */
+  components: number;
+  codebooks: { prior: string; values: number[]; counts: number[]; dropped: number[] }[];
+  /** Component indices are those of the prior's mixture. */
+  merges: ({ prior: string } & Merge)[];
+  layers: { layer: string; weight: string; prior: string; weights: number; nonZero: number; relativeDistance: number }[];
+  /** ‖w − q‖ / ‖w‖ over all quantised weights of the worst mixture. */
+  relativeDistance: number;
+  /** Whether that is within `maxDistance`. */
+  converged: boolean;
+  /** Whether the weights were put back because it is not. */
+  restored: boolean;
+  /** `model.evaluate` on `evaluationData`, in the order of `model.metricsNames`. */
+  before: number[] | null;
+  after: number[] | null;
+}
+
+const OPTIONS = [
+  'prior', 'threshold', 'variance', 'mergeZero', 'deadMixing', 'assignment', 'values', 'skip', 'biases', 'evaluationData',
+  'maxDistance', 'whenUnconverged', 'quantizeAtEnd', 'verbose',
+] as const; // prettier-ignore
+
+const WHO = 'klMergeQuantization';
+
+/**
+ * Between batches it steps the mixture (means, variances, proportions) with the prior's own learning rates; at the end of
+ * training, or when {@link quantize} is called, it merges components and gives every weight the value of its component.
+ *
+ * Per epoch it adds to the logs, and so to `history`: `gmmComponents` (left if merged now), `gmmEnergy` (τ/N·C of the last
+ * batch; `val_loss` leaves it out) and `gmmRatio` (estimate: 4 bytes × all parameters over an ideal order-0 code of the
+ * indices, the codebook and the other weights; `sizeReport` measures).
+ *
+ * A weight that is not finite stops training with an error that names its layer, after the last good weights are put
+ * back; for that it holds up to two older copies of the model's weights.
+ *
+ * ```js
+ * const quantization = klMergeQuantization({prior, evaluationData: [xVal, yVal]});
+ * await model.fit(x, y, {epochs: 60, callbacks: [quantization]});
+ * console.log(quantization.report.components, quantization.report.relativeDistance);
+ * await model.save(compressed('file://model.tfws'));
+ * ```
+ *
+ * Give it as an instance (`callbacks: [quantization]`), before callbacks such as `EarlyStopping` that monitor what it logs.
+ */
+export class KLMergeQuantization extends tfl.Callback {
+  /** What the last quantisation did; null before. */
+  report: QuantizationReport | null = null;
+
+  readonly #args: KLMergeQuantizationArgs;
+  readonly #options: QuantizationOptions;
+  readonly #maxDistance: number;
+  #guard: WeightGuard | null = null;
+  #priors: GmmPrior[] = [];
+  #unquantized: { weight: tfl.LayerVariable; values: Float32Array }[] = [];
+  #epoch = 0;
+
+  constructor(args: KLMergeQuantizationArgs = {}) {
+    super();
+    checkKeys(WHO, args, OPTIONS);
+    const priors = args.prior === undefined ? [] : [args.prior].flat();
+    const foreign = priors.find((prior) => !(prior instanceof GmmPrior));
+    if (foreign !== undefined) throw new Error(`${WHO}: prior must be made by gmmPrior(…), got ${describe(foreign)}.`);
+    this.#args = args;
+    this.#options = {
+      threshold: checkNumber(WHO, 'threshold', args.threshold ?? 0.5, NON_NEGATIVE, 'Use 0 to merge nothing.'),
+      variance: checkChoice(WHO, 'variance', args.variance ?? 'average', ['average', 'moments']),
+      mergeZero: args.mergeZero ?? false,
+      deadMixing: checkNumber(WHO, 'deadMixing', args.deadMixing ?? 1e-6, NON_NEGATIVE),
+      useMixing: checkChoice(WHO, 'assignment', args.assignment ?? 'posterior', ['posterior', 'likelihood']) === 'posterior',
+      values: checkChoice(WHO, 'values', args.values ?? 'means', ['means', 'centroids']),
+    };
+    this.#maxDistance = checkNumber(WHO, 'maxDistance', args.maxDistance ?? 0.35, POSITIVE);
+    checkChoice(WHO, 'whenUnconverged', args.whenUnconverged ?? 'warn', ['warn', 'restore']);
+    // The host unbinds the methods of callbacks that stand beside plain objects.
+    this.onTrainBegin = this.onTrainBegin.bind(this);
+    this.onEpochBegin = this.onEpochBegin.bind(this);
+    this.onBatchEnd = this.onBatchEnd.bind(this);
+    this.onEpochEnd = this.onEpochEnd.bind(this);
+    this.onTrainEnd = this.onTrainEnd.bind(this);
+  }
+
+  override async onTrainBegin(): Promise<void> {
+    const model = this.model as tfl.LayersModel | undefined;
+    if (!model) {
+      throw new Error(
+        `${WHO}: the host did not hand over the model. Pass callbacks as instances only, \`callbacks: [${WHO}({…}), …]\`; ` +
+          'if they are, two copies of @tensorflow/tfjs-layers are loaded (see `npm ls @tensorflow/tfjs-layers`).',
+      );
+    }
+    const governed = this.#governed(model);
+    this.#priors = [...new Set(governed.map(({ prior }) => prior))];
+    for (const prior of this.#priors) {
+      if (prior.initialized) continue;
+      const mine = governed.filter((entry) => entry.prior === prior);
+      prior.initialize(await rangeOf(mine.map(({ weight }) => variableOf(weight))));
+    }
+    this.#guard?.dispose();
+    this.#guard = new WeightGuard(WHO, model);
+    this.#unquantized = [];
+  }
+
+  override async onEpochBegin(epoch: number): Promise<void> {
+    this.#epoch = epoch;
+  }
+
+  override async onBatchEnd(batch: number): Promise<void> {
+    let finite = true;
+    for (const prior of this.#priors) finite = (await prior.step()) && finite;
+    if (finite) this.#guard!.advance();
+    else await this.#stop(`after batch ${batch} of epoch ${this.#epoch}`);
+  }
+
+  override async onEpochEnd(epoch: number, logs?: tfl.Logs): Promise<void> {
+    if (!(await this.#guard!.isFinite())) await this.#stop(`at the end of epoch ${epoch}`);
+    if (!logs) return;
+    const model = this.model as tfl.LayersModel;
+    let components = 0;
+    let bits = 0;
+    let indexed = 0;
+    for (const { prior, targets } of this.#targets(model)) {
+      const merged = mergeMixture(prior.mixture!, this.#options);
+      const arrays = await Promise.all(targets.map(({ weight }) => variableOf(weight).data() as Promise<Float32Array>));
+      const { entropyBits, codebook } = quantizeWeights(arrays, merged.components, this.#options);
+      components += merged.components.length;
+      bits += entropyBits + 32 * codebook.length;
+      indexed += arrays.reduce((sum, { length }) => sum + length, 0);
+    }
+    const parameters = model.countParams();
+    logs['gmmComponents'] = components;
+    logs['gmmEnergy'] = this.#priors.reduce((sum, prior) => sum + prior.lastEnergy, 0);
+    logs['gmmRatio'] = (32 * parameters) / (bits + 32 * (parameters - indexed));
+  }
+
+  override async onTrainEnd(): Promise<void> {
+    const guard = this.#guard!;
+    try {
+      if (!(await guard.isFinite())) await this.#stop('at the end of training');
+      if (this.#args.quantizeAtEnd ?? true) await this.quantize();
+    } finally {
+      this.#guard = null;
+      guard.dispose();
+      for (const prior of this.#priors) prior.dispose();
+    }
+  }
+
+  /**
+   * Merges, quantises `model` (default: the model of the last fit) in place and returns the report. {@link restore} takes it back.
+   * @throws Error if the model carries no prior, a mixture has not been trained, or the weights are quantised already.
+   */
+  async quantize(model: tfl.LayersModel | undefined = this.model as tfl.LayersModel | undefined): Promise<QuantizationReport> {
+    if (!model) throw new Error(`${WHO}: quantize() needs a model: give one, or pass this callback to model.fit first.`);
+    const report: QuantizationReport = {
+      components: 0, codebooks: [], merges: [], layers: [], relativeDistance: 0, converged: true, restored: false, before: null, after: null,
+    }; // prettier-ignore
+    const plans = [];
+    for (const { prior, targets } of this.#targets(model)) {
+      const mixture = prior.mixture;
+      if (mixture === null || prior.steps === 0) {
+        throw new Error(`${WHO}: the mixture of gmmPrior '${prior.name}' was never trained. Run model.fit with this callback before quantize().`);
+      }
+      const arrays = await Promise.all(targets.map(({ weight }) => variableOf(weight).data() as Promise<Float32Array>));
+      checkNotQuantized(prior, arrays);
+      const merged = mergeMixture(mixture, this.#options);
+      plans.push({ prior, targets, arrays, merged, quantized: quantizeWeights(arrays, merged.components, this.#options) });
+    }
+    report.before = await this.#evaluate(model);
+    this.#unquantized = [];
+    for (const { prior, targets, arrays, merged, quantized } of plans) {
+      targets.forEach(({ layer, weight }, i) => {
+        this.#unquantized.push({ weight, values: arrays[i] });
+        writeValues(weight, quantized.weights[i]);
+        report.layers.push({
+          layer: layer.name, weight: weight.originalName, prior: prior.name, weights: arrays[i].length,
+          nonZero: quantized.weights[i].reduce((count, value) => count + (value === 0 ? 0 : 1), 0), relativeDistance: quantized.relativeDistances[i],
+        }); // prettier-ignore
+      });
+      report.components += quantized.codebook.length;
+      report.codebooks.push({ prior: prior.name, values: Array.from(quantized.codebook), counts: quantized.counts, dropped: merged.dropped });
+      report.merges.push(...merged.merges.map((merge) => ({ prior: prior.name, ...merge })));
+      report.relativeDistance = Math.max(report.relativeDistance, quantized.relativeDistance);
+    }
+    report.after = await this.#evaluate(model);
+    report.converged = report.relativeDistance <= this.#maxDistance;
+    if (!report.converged && this.#args.whenUnconverged === 'restore') {
+      this.restore();
+      report.restored = true;
+    }
+    this.report = report;
+    this.#tell(report);
+    return report;
+  }
+
+  /**
+   * Puts back the weights as they were before the last quantisation.
+   * @throws Error if nothing was quantised.
+   */
+  restore(): void {
+    if (this.#unquantized.length === 0) throw new Error(`${WHO}: nothing to restore: the weights were not quantised by this callback, or are restored already.`);
+    for (const { weight, values } of this.#unquantized) writeValues(weight, values);
+    this.#unquantized = [];
+  }
+
+  /** The weights with a prior that this callback drives. */
+  #governed(model: tfl.LayersModel): GovernedWeight[] {
+    checkSameHost(WHO, model);
+    const asked = this.#args.prior === undefined ? null : [this.#args.prior].flat();
+    const carried = priorsOf(model);
+    const missing = asked?.find((prior) => !carried.includes(prior));
+    if (missing) {
+      throw new Error(
+        `${WHO}: gmmPrior '${missing.name}' is attached to no weight of this model` +
+          `${carried.length > 0 ? ` (it carries ${carried.map(({ name }) => `'${name}'`).join(', ')})` : ''}. ` +
+          'Give it as kernelRegularizer of a layer, or call attachRegularizer(model, prior). A loaded model has priors of its own: priorsOf(model).',
+      );
+    }
+    if (carried.length === 0) {
+      throw new Error(`${WHO}: the model carries no prior. Give gmmPrior({trainingExamples}) as kernelRegularizer of its layers, or call attachRegularizer(model, prior).`);
+    }
+    const governed = governedWeights(model).filter(({ prior, weight }) => (asked === null || asked.includes(prior)) && prior.governs(variableOf(weight)));
+    if (governed.length === 0) {
+      throw new Error(`${WHO}: every weight with a prior is frozen. Unfreeze a layer, or make the prior with includeFrozen: true.`);
+    }
+    return governed;
+  }
+
+  /** What is quantised, by prior: governed weights without skipped layers, biases as asked. */
+  #targets(model: tfl.LayersModel): { prior: GmmPrior; targets: { layer: tfl.layers.Layer; weight: tfl.LayerVariable }[] }[] {
+    const { skip = [], biases } = this.#args;
+    const names = allLayers(model).map(({ name }) => name);
+    const unknown = skip.find((name) => !names.includes(name));
+    if (unknown !== undefined) throw new Error(`${WHO}: skip names layer '${unknown}', which the model does not have. Layers: ${names.join(', ')}.`);
+    const governed = this.#governed(model).filter(({ layer, slot }) => !skip.includes(layer.name) && !(biases === false && isBiasSlot(slot)));
+    const taken = new Set(governed.map(({ weight }) => weight));
+    return [...new Set(governed.map(({ prior }) => prior))].map((prior) => {
+      const mine = governed.filter((entry) => entry.prior === prior);
+      const joining = biases !== true ? [] : mine.flatMap(({ layer }) =>
+        regularizerSlots(layer).filter(({ slot, weight }) => isBiasSlot(slot) && !taken.has(weight) && taken.add(weight))); // prettier-ignore
+      return { prior, targets: [...mine, ...joining] };
+    });
+  }
+
+  async #evaluate(model: tfl.LayersModel): Promise<number[] | null> {
+    if (!this.#args.evaluationData) return null;
+    const [x, y] = this.#args.evaluationData;
+    const results = [model.evaluate(x, y)].flat();
+    const values = await Promise.all(results.map(async (result) => (await result.data())[0]));
+    tfc.dispose(results);
+    return values;
+  }
+
+  async #stop(when: string): Promise<never> {
+    const model = this.model as tfl.LayersModel;
+    model.stopTraining = true;
+    const guard = this.#guard!;
+    this.#guard = null;
+    for (const prior of this.#priors) prior.dispose();
+    throw await guard.putBack(when);
+  }
+
+  #tell(report: QuantizationReport): void {
+    if (this.#args.verbose ?? true) {
+      const lines = report.merges.map(({ kept, absorbed, divergence }) => `merged components {${kept.join(', ')}} and {${absorbed.join(', ')}} at divergence ${divergence.toPrecision(3)}`);
+      lines.push(`${report.components} values remain; weights moved by ${(100 * report.relativeDistance).toFixed(1)} % of their norm`);
+      if (report.before && report.after) lines.push(`evaluation before [${report.before.map(short).join(', ')}], after [${report.after.map(short).join(', ')}]`);
+      // eslint-disable-next-line no-console
+      for (const line of lines) console.log(`${WHO}: ${line}`);
+    }
+    if (!report.converged) {
+      console.warn(
+        `${WHO}: quantising moved the weights by ${(100 * report.relativeDistance).toFixed(1)} % of their norm (more than ${(100 * this.#maxDistance).toFixed(0)} %): ` +
+          'the mixture has not converged and the quantised model may be destroyed. Train longer, or raise the mixture learning rates. ' +
+          (report.restored ? 'The unquantised weights were put back.' : 'restore() puts the unquantised weights back.'),
+      );
+    }
+  }
+}
+
+const short = (value: number): string => value.toPrecision(4);
+
+async function rangeOf(weights: Tensor[]): Promise<[number, number]> {
+  let least = Infinity;
+  let greatest = -Infinity;
+  for (const weight of weights) {
+    for (const value of await weight.data()) {
+      if (value < least) least = value;
+      if (value > greatest) greatest = value;
+      if (Number.isNaN(value)) return [NaN, NaN];
+    }
+  }
+  return [least, greatest];
+}
+
+function writeValues(weight: tfl.LayerVariable, values: Float32Array): void {
+  const tensor = tfc.tensor(values, variableOf(weight).shape, 'float32');
+  weight.write(tensor);
+  tensor.dispose();
+}
+
+function checkNotQuantized(prior: GmmPrior, arrays: Float32Array[]): void {
+  const count = arrays.reduce((sum, { length }) => sum + length, 0);
+  if (count <= 4 * prior.components) return;
+  const distinct = new Set<number>();
+  for (const array of arrays) {
+    for (const value of array) {
+      distinct.add(value);
+      if (distinct.size > prior.components) return;
+    }
+  }
+  throw new Error(
+    `${WHO}: the ${count} weights of gmmPrior '${prior.name}' are quantised already (${distinct.size} distinct values). ` +
+      'Call restore() on the callback that did it, or train further, before quantising again.',
+  );
+}
+
+/** The callback that trains and applies the mixture of {@link GmmPrior}. See {@link KLMergeQuantization}. */
+export function klMergeQuantization(args: KLMergeQuantizationArgs = {}): KLMergeQuantization {
+  return new KLMergeQuantization(args);
+}
