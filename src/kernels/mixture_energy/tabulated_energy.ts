@@ -6,20 +6,24 @@
  * Grid. [lo, hi] is cut into equal bins, each bin into 2^k equal cells (so a lookup is two multiplications and no search).
  * A cell is halved until, at its middle, interpolation meets the exact value within `TOLERANCE`: for the slope relative to
  * Σ r_j/σ_j, for r_j, r_j z_j and r_j z_j² (z = (x − μ_j)/σ_j) absolutely. Bins that hold fewer weights than the cells
- * they would need, and everything outside [lo, hi], are summed exactly instead.
+ * they would need, bins far from every component, and everything outside [lo, hi], are summed exactly instead.
  *
  * Refinement. The values at the nodes are exact for the current mixture at every step; only where the nodes stand may be
  * some steps old. The grid is laid anew when, since it was laid, a mean moved by more than `MAX_DRIFT` of its σ, a log
- * variance or log mixing proportion by more than `MAX_DRIFT`, or when too many weights fell on the exact path. Each bin
- * takes the finer of its own and its neighbours' resolution, so that what moves within that drift still meets fine cells.
+ * variance or log mixing proportion by more than `MAX_DRIFT`, or when more weights than planned fell on the exact path. Each
+ * bin takes the finest resolution among its neighbours, so that what moves within that drift still meets fine cells.
  */
 import { emptyStatistics, MixturePoint, type Mixture, type MixtureStatistics } from './mixture.js';
 
 const BINS = 1024;
 const TOLERANCE = 1e-6;
-const MAX_DRIFT = 0.1;
+const MAX_DRIFT = 0.05;
+/** Bins on either side whose resolution a bin takes over. */
+const SPREAD = 3;
+/** z² beyond which a point counts as far from a component: there a drift of log σ² by δ shifts exponents by z² δ / 2. */
+const FAR = 30;
 const MAX_LEVEL = 12;
-/** The share of the weights that may take the exact path before the grid is laid anew. */
+/** The share of the weights that may take the exact path, beside twice those the grid meant for it, before it is laid anew. */
 const MAX_EXACT = 0.005;
 
 export class TabulatedEnergy {
@@ -47,6 +51,7 @@ export class TabulatedEnergy {
   #exact: MixtureStatistics = emptyStatistics(0);
   /** The weights that took the exact path since reset. */
   #beside: number[] = [];
+  #expectedExact = 0;
   #counted = 0;
   #range: [number, number] = [Infinity, -Infinity];
 
@@ -158,7 +163,7 @@ export class TabulatedEnergy {
   #isStale({ means, variances, mixing }: Mixture): boolean {
     const laid = this.#laidFor;
     if (laid === null || laid.means.length !== means.length) return true;
-    if (this.#exact.count > Math.max(64, MAX_EXACT * this.#counted)) return true;
+    if (this.#exact.count > 2 * this.#expectedExact + Math.max(64, MAX_EXACT * this.#counted)) return true;
     for (let j = 0; j < means.length; j++) {
       const logVariance = Math.log(variances[j]);
       if (Math.abs(logVariance - laid.logVariances[j]) > MAX_DRIFT) return true;
@@ -179,10 +184,14 @@ export class TabulatedEnergy {
     const levels = binLevels(mixture, lo, width, occupancy);
     const cells = new Int32Array(BINS);
     for (let b = 0; b < BINS; b++) {
-      const level = Math.max(levels[b], levels[Math.max(0, b - 1)], levels[Math.min(BINS - 1, b + 1)]);
+      if (isFar(mixture, lo + b * width, lo + (b + 1) * width)) continue;
+      const level = Math.max(...levels.subarray(Math.max(0, b - SPREAD), b + SPREAD + 1));
       const wanted = 1 << level;
       cells[b] = level > MAX_LEVEL || (occupancy !== null && occupancy[b] < wanted) ? 0 : wanted;
     }
+
+    this.#expectedExact = 0;
+    if (occupancy !== null) for (let b = 0; b < BINS; b++) if (cells[b] === 0) this.#expectedExact += occupancy[b];
 
     let total = 0;
     for (let b = 0; b < BINS; b++) {
@@ -297,6 +306,15 @@ function hermite(into: Float64Array, k: number, v0: number, d0: number, v1: numb
   into[k + 3] = 2 * (v0 - v1) + d0 + d1;
 }
 
+/** Whether all of [from, to] is far from every component. */
+function isFar({ means, variances }: Mixture, from: number, to: number): boolean {
+  for (let j = 0; j < means.length; j++) {
+    const gap = Math.max(from - means[j], means[j] - to, 0);
+    if (gap * gap <= FAR * variances[j]) return false;
+  }
+  return true;
+}
+
 interface Node {
   x: number;
   slope: number;
@@ -348,29 +366,41 @@ function binLevels(mixture: Mixture, lo: number, width: number, occupancy: Float
   return levels;
 }
 
-/** Compares the Hermite interpolant of [left, right] with the exact values in the middle. */
+/**
+ * Compares value and slope of the Hermite interpolant of [left, right] with the exact ones in the middle (the value alone
+ * would miss what is antisymmetric there; an error in slope of δ stands for one in value of about h·δ/6).
+ */
 function meetsTolerance(left: Node, middle: Node, right: Node, means: ArrayLike<number>, sigma: Float64Array): boolean {
   const h = right.x - left.x;
-  const interpolated = (v0: number, d0: number, v1: number, d1: number) => 0.5 * (v0 + v1) + 0.125 * h * (d0 - d1);
+  const error = (v0: number, d0: number, v: number, d: number, v1: number, d1: number) =>
+    Math.max(
+      Math.abs(0.5 * (v0 + v1) + 0.125 * h * (d0 - d1) - v),
+      Math.abs(1.5 * (v1 - v0) - 0.25 * h * (d0 + d1) - h * d) / 6,
+    );
   let slopeScale = 0;
   for (let j = 0; j < sigma.length; j++) slopeScale += middle.responsibility[j] / sigma[j];
-  const slope = interpolated(left.slope, left.curvature, right.slope, right.curvature);
-  if (Math.abs(slope - middle.slope) > TOLERANCE * slopeScale) return false;
+  const ofSlope = error(left.slope, left.curvature, middle.slope, middle.curvature, right.slope, right.curvature);
+  if (ofSlope > TOLERANCE * slopeScale) return false;
   for (let j = 0; j < sigma.length; j++) {
     const r0 = left.responsibility[j];
-    const r1 = right.responsibility[j];
     const r = middle.responsibility[j];
+    const r1 = right.responsibility[j];
     if (r0 < 1e-12 && r1 < 1e-12 && r < 1e-12) continue;
     const s = sigma[j];
     const z0 = (left.x - means[j]) / s;
-    const z1 = (right.x - means[j]) / s;
     const z = (middle.x - means[j]) / s;
+    const z1 = (right.x - means[j]) / s;
     const d0 = r0 * (left.slope - z0 / s);
+    const d = r * (middle.slope - z / s);
     const d1 = r1 * (right.slope - z1 / s);
-    if (Math.abs(interpolated(r0, d0, r1, d1) - r) > TOLERANCE) return false;
-    if (Math.abs(interpolated(r0 * z0, d0 * z0 + r0 / s, r1 * z1, d1 * z1 + r1 / s) - r * z) > TOLERANCE) return false;
-    const square = interpolated(r0 * z0 * z0, d0 * z0 * z0 + (2 * r0 * z0) / s, r1 * z1 * z1, d1 * z1 * z1 + (2 * r1 * z1) / s);
-    if (Math.abs(square - r * z * z) > TOLERANCE * Math.max(1, r * z * z)) return false;
+    if (error(r0, d0, r, d, r1, d1) > TOLERANCE) return false;
+    if (error(r0 * z0, d0 * z0 + r0 / s, r * z, d * z + r / s, r1 * z1, d1 * z1 + r1 / s) > TOLERANCE) return false;
+    const ofSquare = error(
+      r0 * z0 * z0, d0 * z0 * z0 + (2 * r0 * z0) / s,
+      r * z * z, d * z * z + (2 * r * z) / s,
+      r1 * z1 * z1, d1 * z1 * z1 + (2 * r1 * z1) / s,
+    ); // prettier-ignore
+    if (ofSquare > TOLERANCE * Math.max(1, r * z * z)) return false;
   }
   return true;
 }

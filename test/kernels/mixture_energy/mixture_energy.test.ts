@@ -1,0 +1,215 @@
+import * as tfc from '@tensorflow/tfjs-core';
+import { describe, expect, it } from 'vitest';
+import { deviceEnergy } from '../../../src/kernels/mixture_energy/device_energy.js';
+import { MixtureEnergy } from '../../../src/kernels/mixture_energy/index.js';
+import { directStatistics, type Mixture, type MixtureStatistics } from '../../../src/kernels/mixture_energy/mixture.js';
+import { TabulatedEnergy } from '../../../src/kernels/mixture_energy/tabulated_energy.js';
+import golden from '../../fixtures/gmm_prior.json';
+import { relativeError, seededNormal } from '../../helpers.js';
+
+/** The bound that the table has to keep, per gradient array and for the energy: max|Δ| / max|reference|. */
+const BOUND = 1e-5;
+
+interface Gradients {
+  mu: number[];
+  logVariance: number[];
+  mixingLogits: number[];
+}
+
+/** dC/d(parameters) from the sums, written out independently of the source. */
+function gradientsOf({ responsibility, first, second }: MixtureStatistics, { variances, mixing }: Mixture): Gradients {
+  const nonZero = responsibility.slice(1).reduce((sum, r) => sum + r, 0);
+  return {
+    mu: Array.from(first, (s, j) => -s / variances[j]),
+    logVariance: Array.from(responsibility, (r, j) => 0.5 * (r - second[j] / variances[j])),
+    mixingLogits: Array.from(responsibility.slice(1), (r, j) => (mixing[j + 1] / (1 - mixing[0])) * nonZero - r),
+  };
+}
+
+const cases = golden.cases.map((c, index) => ({ index, c, mixture: { means: c.mu, variances: c.variance, mixing: c.pi } }));
+
+describe('the direct sum', () => {
+  it.each(cases)('equals the float64 reference in golden case $index', ({ c, mixture }) => {
+    const gradient = new Float64Array(c.w.length);
+    const sums = directStatistics(c.w, mixture, gradient);
+    expect(Math.abs(sums.energy / c.nll - 1)).toBeLessThan(1e-12);
+    expect(relativeError(gradient, c.dNll_dw)).toBeLessThan(1e-12);
+    const { mu, logVariance, mixingLogits } = gradientsOf(sums, mixture);
+    expect(relativeError(mu, c.dNll_dmu)).toBeLessThan(1e-12);
+    expect(relativeError(logVariance, c.dNll_dlogVariance)).toBeLessThan(1e-12);
+    expect(relativeError(mixingLogits, c.dNll_dmixingLogits)).toBeLessThan(1e-12);
+  });
+});
+
+/** Every array that the table gives against the direct sum over the same float32 weights. */
+function worstError(table: TabulatedEnergy, weights: Float32Array, mixture: Mixture): number {
+  table.reset(mixture);
+  const gradient = new Float32Array(weights.length);
+  const energy = table.accumulate(weights, gradient, 1);
+  const reference = new Float64Array(weights.length);
+  const direct = directStatistics(weights, mixture, reference);
+  const expected = gradientsOf(direct, mixture);
+  const sums = table.statistics();
+  const got = gradientsOf(sums, mixture);
+  expect(sums.count).toBe(weights.length);
+  return Math.max(
+    Math.abs(energy - direct.energy) / Math.abs(direct.energy),
+    Math.abs(sums.energy - direct.energy) / Math.abs(direct.energy),
+    relativeError(gradient, reference),
+    relativeError(got.mu, expected.mu),
+    relativeError(got.logVariance, expected.logVariance),
+    relativeError(got.mixingLogits, expected.mixingLogits),
+    relativeError(sums.responsibility, direct.responsibility),
+  );
+}
+
+describe('TabulatedEnergy', () => {
+  it.each(cases)('keeps the error bound in golden case $index, on the first grid and on one laid where the weights are', ({ c, mixture }) => {
+    const weights = Float32Array.from(c.w);
+    const table = new TabulatedEnergy();
+    expect(worstError(table, weights, mixture)).toBeLessThan(BOUND);
+    const moved = { ...mixture, variances: mixture.variances.map((v) => v * 1.3) };
+    expect(worstError(table, weights, moved)).toBeLessThan(BOUND);
+    expect(table.layings).toBe(2);
+    expect(worstError(table, weights, mixture)).toBeLessThan(BOUND);
+  });
+
+  const random = seededNormal(3);
+  const means = [0, ...Array.from({ length: 16 }, (_, j) => -0.6 + 0.075 * (j + (j >= 8 ? 1 : 0)))];
+  const mixing = [0.99, ...new Array<number>(16).fill(0.01 / 16)];
+  const weights = Float32Array.from({ length: 20_000 }, (_, i) => (i % 20 ? 0.02 * random() : means[1 + (i % 16)] + 0.02 * random()));
+  weights[7] = 8;
+  weights[8] = -5;
+
+  it.each([0.25, 0.05, 0.02, 0.005, 0.001])('keeps the bound for 17 components of σ = %f with outliers at 8 and −5', (sigma) => {
+    const table = new TabulatedEnergy();
+    const mixture = { means, variances: means.map(() => sigma * sigma), mixing };
+    expect(worstError(table, weights, mixture)).toBeLessThan(BOUND);
+  });
+
+  it.each([0.1, 0.05, 0.02, 0.01, 0.001])('keeps the bound on a grid laid many steps ago, while the mixture drifts from σ = %f', (sigma) => {
+    const table = new TabulatedEnergy();
+    const mixture = { means: [...means], variances: means.map(() => sigma * sigma), mixing: [...mixing] };
+    let worst = 0;
+    let old = 0;
+    for (let step = 0; step < 60; step++) {
+      const before = table.layings;
+      worst = Math.max(worst, worstError(table, weights, mixture));
+      if (table.layings === before) old++;
+      for (let j = 1; j < means.length; j++) mixture.means[j] += 0.002 * sigma * Math.sign(random());
+      for (let j = 0; j < means.length; j++) mixture.variances[j] *= Math.exp(0.002 * random());
+    }
+    expect(worst).toBeLessThan(BOUND);
+    expect(old).toBeGreaterThan(30);
+  });
+
+  it('lays the grid again when a component has moved by a twentieth of its σ, not before', () => {
+    const table = new TabulatedEnergy();
+    const at = (mean: number) => ({ means: [0, mean], variances: [4e-4, 4e-4], mixing: [0.9, 0.1] });
+    const few = weights.subarray(100, 2100);
+    worstError(table, few, at(0.3));
+    worstError(table, few, at(0.3));
+    const laid = table.layings;
+    worstError(table, few, at(0.3009));
+    expect(table.layings).toBe(laid);
+    worstError(table, few, at(0.3011));
+    expect(table.layings).toBe(laid + 1);
+  });
+
+  it('stops laying grids when weights and mixture stand still', () => {
+    const table = new TabulatedEnergy();
+    const mixture = { means, variances: means.map(() => 4e-4), mixing };
+    for (let step = 0; step < 5; step++) worstError(table, weights, mixture);
+    const laid = table.layings;
+    for (let step = 0; step < 5; step++) worstError(table, weights, mixture);
+    expect(table.layings).toBe(laid);
+  });
+
+  it('adds up over tensors as over one', () => {
+    const table = new TabulatedEnergy();
+    const mixture = { means, variances: means.map(() => 4e-4), mixing };
+    const direct = directStatistics(weights, mixture);
+    table.reset(mixture);
+    let energy = 0;
+    for (const [from, to] of [[0, 10], [10, 5000], [5000, 20_000]]) energy += table.accumulate(weights.subarray(from, to), new Float32Array(to - from), 1); // prettier-ignore
+    expect(Math.abs(energy / direct.energy - 1)).toBeLessThan(BOUND);
+    expect(relativeError(table.statistics().second, direct.second)).toBeLessThan(BOUND);
+  });
+
+  it('marks weights that are not finite and leaves the others right', () => {
+    const table = new TabulatedEnergy();
+    const mixture = { means: [0, 0.5], variances: [0.01, 0.01], mixing: [0.5, 0.5] };
+    table.reset(mixture);
+    const gradient = new Float32Array(4);
+    expect(table.accumulate(Float32Array.of(0.25, NaN, Infinity, 0.1), gradient, 1)).toBeNaN();
+    expect(table.nonFinite).toBe(true);
+    expect(gradient[1]).toBeNaN();
+    expect(gradient[2]).toBeNaN();
+    expect(gradient[0]).toBeCloseTo(0, 4);
+    table.reset(mixture);
+    expect(table.nonFinite).toBe(false);
+  });
+});
+
+describe('MixtureEnergy', () => {
+  const { c, mixture } = cases[2];
+
+  it('is differentiable in the weight and gives the sums of the round, on this backend', async () => {
+    const energy = new MixtureEnergy();
+    const [a, b] = [tfc.tensor2d(c.w.slice(0, 200), [20, 10]), tfc.tensor1d(c.w.slice(200))];
+    energy.begin(mixture);
+    const { value, grads } = tfc.valueAndGrads((x, y) => tfc.add(energy.of(x, 0.5), energy.of(y, 0.5)) as tfc.Scalar)([a, b]);
+    expect((await value.data())[0] / (0.5 * c.nll)).toBeCloseTo(1, 4);
+    const gradient = [...(await grads[0].data()), ...(await grads[1].data())];
+    expect(relativeError(gradient, c.dNll_dw.map((g) => 0.5 * g))).toBeLessThan(BOUND); // prettier-ignore
+    expect(grads[0].shape).toEqual([20, 10]);
+    const sums = await energy.statistics();
+    expect(sums.nonFinite).toBe(false);
+    expect(sums.energy / c.nll).toBeCloseTo(1, 5);
+    expect(relativeError(gradientsOf(sums, mixture).logVariance, c.dNll_dlogVariance)).toBeLessThan(BOUND);
+    tfc.dispose([a, b, value, grads]);
+  });
+
+  it('refuses a weight before a round is begun', () => {
+    expect(() => new MixtureEnergy().of(tfc.scalar(1), 1)).toThrow('MixtureEnergy: call begin(mixture) before of(weight).');
+  });
+
+  // float32 all the way, without a table: what webgl and webgpu run.
+  it.each(cases)('as composed operations meets golden case $index within float32', async ({ c, mixture }) => {
+    const weight = tfc.tensor1d(c.w);
+    const { energy, gradient, sums } = deviceEnergy(weight, mixture);
+    expect(Math.abs((await energy.data())[0] / c.nll - 1)).toBeLessThan(1e-5);
+    expect(relativeError(await gradient.data(), c.dNll_dw)).toBeLessThan(1e-4);
+    const values = Array.from(await sums.data());
+    const j = c.mu.length;
+    const statistics = { count: c.w.length, energy: 0, responsibility: Float64Array.from(values.slice(0, j)), first: Float64Array.from(values.slice(j, 2 * j)), second: Float64Array.from(values.slice(2 * j)) }; // prettier-ignore
+    expect(relativeError(gradientsOf(statistics, mixture).mu, c.dNll_dmu)).toBeLessThan(1e-4);
+    tfc.dispose([weight, energy, gradient, sums]);
+  });
+
+  it('keeps what a GPU backend needs between step and callback, and frees it', async () => {
+    // A backend without the kernel takes the composed path: take the kernel away for a moment.
+    const backendName = tfc.getBackend();
+    const kernel = tfc.getKernel('MixtureEnergy', backendName);
+    tfc.unregisterKernel('MixtureEnergy', backendName);
+    try {
+      const energy = new MixtureEnergy();
+      const weight = tfc.tensor1d(c.w);
+      const before = tfc.memory().numTensors;
+      for (let round = 0; round < 3; round++) {
+        tfc.tidy(() => {
+          energy.begin(mixture);
+          expect(relativeError(tfc.grad((w) => energy.of(w, 1))(weight).dataSync(), c.dNll_dw)).toBeLessThan(1e-4);
+        });
+        expect(tfc.memory().numTensors).toBe(before + 1);
+      }
+      const sums = await energy.statistics();
+      expect(tfc.memory().numTensors).toBe(before);
+      expect(sums.count).toBe(c.w.length);
+      expect(relativeError(gradientsOf(sums, mixture).logVariance, c.dNll_dlogVariance)).toBeLessThan(1e-4);
+      weight.dispose();
+    } finally {
+      tfc.registerKernel(kernel);
+    }
+  });
+});
