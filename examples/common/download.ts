@@ -1,9 +1,9 @@
 /** Fetching data files once: into a cache directory, resumed after an interruption, accepted only with the right SHA-256. */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 export interface RemoteFile {
@@ -78,14 +78,22 @@ async function downloadOne(url: string, file: RemoteFile, part: string, onProgre
     const resumes = response.status === 206 && (response.headers.get('content-range') ?? '').startsWith(`bytes ${have}-`);
     if (response.status === 206 && !resumes) throw new Error(`the server sent another range than bytes ${have}-`);
     if (!resumes) have = 0;
-    const counter = new Transform({
-      transform(chunk: Uint8Array, _encoding, done) {
+    const output = await open(part, resumes ? 'a' : 'w');
+    try {
+      // Chunk by chunk, so that all that arrived before the connection broke is in the file.
+      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+        await output.writeFile(chunk);
         have += chunk.length;
+        if (have > file.bytes) break;
         onProgress(file, have);
-        done(have > file.bytes ? new Error(`more than the expected ${file.bytes} bytes`) : null, chunk);
-      },
-    });
-    await pipeline(Readable.fromWeb(response.body as Parameters<typeof Readable.fromWeb>[0]), counter, createWriteStream(part, { flags: resumes ? 'a' : 'w' }));
+      }
+    } finally {
+      await output.close();
+    }
+    if (have > file.bytes) {
+      rmSync(part);
+      throw new Error(`the server sends more than the expected ${file.bytes} bytes`);
+    }
   }
   if (have < file.bytes) throw new Error(`the connection ended after ${have} of ${file.bytes} bytes`);
   const found = await sha256OfFile(part);

@@ -1,0 +1,149 @@
+/** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import type { Settings } from './settings.js';
+
+export const RECORD_FORMAT = 'tfjs-weight-sharing/compress-mnist/1';
+
+export interface Histogram {
+  /** Left edge of the first bin. */
+  start: number;
+  binWidth: number;
+  counts: number[];
+}
+
+export interface Mixture {
+  means: number[];
+  variances: number[];
+  /** Component 0 is the zero component. */
+  mixing: number[];
+}
+
+export interface EpochRecord {
+  epoch: number;
+  /** Loss per training image, prior included while it is attached. */
+  loss: number;
+  /** Percent, on the validation images. */
+  validationError: number;
+}
+
+export interface RetrainingEpoch extends EpochRecord {
+  /** τ/N · C, the prior's part of the loss. */
+  gmmEnergy: number;
+  components: number;
+  /** What the callback expects the ratio to be. */
+  ratioEstimate: number;
+  mixture: Mixture;
+}
+
+export interface TensorBytes {
+  name: string;
+  parameters: number;
+  distinctValues: number;
+  bytes: number;
+}
+
+export interface ComparisonRow {
+  method: string;
+  /** What was chosen on the validation images, in words. */
+  chosen: string;
+  validationError: number;
+  testError: number;
+  fileBytes: number;
+  ratio: number;
+}
+
+export interface Merge {
+  /** Components of the mixture, as they were numbered before merging. */
+  kept: number[];
+  absorbed: number[];
+  divergence: number;
+}
+
+export interface SeedRecord {
+  seed: number;
+  parameters: number;
+  baseline: EpochRecord[];
+  retraining: RetrainingEpoch[];
+  /** Kernels before and after retraining, on the same bins. */
+  histograms: { before: Histogram; retrained: Histogram };
+  /** Each value that remains in the quantised weights, and how often. */
+  quantizedValues: { value: number; count: number }[];
+  /** The mixture at the end of retraining, before merging. */
+  mixture: Mixture;
+  merges: Merge[];
+  /** Percent. The test errors were read once, after everything was chosen. */
+  errors: {
+    baseline: { validation: number; test: number };
+    retrained: { validation: number };
+    quantized: { validation: number; test: number };
+  };
+  components: { before: number; after: number };
+  /** ‖w − q‖ / ‖w‖ of quantising. */
+  relativeDistance: number;
+  tensors: TensorBytes[];
+  /** Bytes of the file that belong to no tensor: header, packed topology, checksum. */
+  otherBytes: number;
+  fileBytes: number;
+  ratio: number;
+  comparison: ComparisonRow[];
+  seconds: number;
+}
+
+/** The last line of `--json`: medians over the seeds. */
+export interface Summary {
+  baselineError: number;
+  quantizedError: number;
+  ratio: number;
+  fileBytes: number;
+  components: number;
+  seconds: number;
+}
+
+export interface RunRecord {
+  format: typeof RECORD_FORMAT;
+  data: { origin: string; train: number; validation: number; test: number };
+  backend: string;
+  settings: Settings;
+  seeds: SeedRecord[];
+  summary: Summary;
+}
+
+/** Counts values into `bins` equal bins from `low` to `high`; what lies outside goes into the outermost bins. */
+export function histogram(values: Iterable<number>, low: number, high: number, bins: number): Histogram {
+  const binWidth = (high - low) / bins;
+  const counts = new Array<number>(bins).fill(0);
+  for (const value of values) counts[Math.min(bins - 1, Math.max(0, Math.floor((value - low) / binWidth)))]++;
+  return { start: low, binWidth, counts };
+}
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new Error('median: no values.');
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+export function summarize(seeds: readonly SeedRecord[]): Summary {
+  const medianOf = (pick: (seed: SeedRecord) => number, digits: number) => Number(median(seeds.map(pick)).toFixed(digits));
+  return {
+    baselineError: medianOf((s) => s.errors.baseline.test, 3),
+    quantizedError: medianOf((s) => s.errors.quantized.test, 3),
+    ratio: medianOf((s) => s.ratio, 2),
+    fileBytes: medianOf((s) => s.fileBytes, 1),
+    components: medianOf((s) => s.components.after, 1),
+    seconds: medianOf((s) => s.seconds, 1),
+  };
+}
+
+/** Parses a saved record; an other file gives an error that says what it should be. */
+export function parseRecord(text: string, name: string): RunRecord {
+  let record: RunRecord;
+  try {
+    record = JSON.parse(text) as RunRecord;
+  } catch (error) {
+    throw new Error(`${name}: not JSON (${(error as Error).message}). Expected a record.json that compress-mnist has written.`, { cause: error });
+  }
+  if (record?.format !== RECORD_FORMAT) {
+    throw new Error(`${name}: expected a record with format '${RECORD_FORMAT}', got '${record?.format}'. Give a record.json that this version of compress-mnist has written.`);
+  }
+  return record;
+}

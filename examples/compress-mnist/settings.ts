@@ -1,0 +1,109 @@
+/** Every hyper-parameter of the job in one place, chosen on held-out training images. */
+
+export interface Settings {
+  baseline: {
+    epochs: number;
+    batchSize: number;
+    /** Adam; falls linearly to `finalLearningRate` over the second half of the epochs. */
+    learningRate: number;
+    finalLearningRate: number;
+  };
+  retraining: {
+    epochs: number;
+    batchSize: number;
+    /** Adam's rate for the network's own weights; falls as above. */
+    learningRate: number;
+    finalLearningRate: number;
+    components: number;
+    /** Adam's rates for the mixture itself. They have to bring σ from 0.25 to about 0.01 within the epochs given. */
+    meansRate: number;
+    logVariancesRate: number;
+    mixingRate: number;
+    tau: number;
+    /** Mixing proportion of the zero component. */
+    zeroMixing: number;
+    /** Components nearer than this symmetric KL divergence are merged. */
+    mergeThreshold: number;
+    /** What a weight becomes: the mean of its component, or the mean of the weights assigned to it. */
+    values: 'means' | 'centroids';
+    /** Whether biases are quantised too. */
+    biases: boolean;
+  };
+  /** The methods it is compared with, all on the same baseline and through the same file format. */
+  comparison: {
+    /** Fractions of weights that magnitude pruning removes; the smallest file within `tolerance` is taken. */
+    sparsities: number[];
+    /** Epochs of retraining the weights that pruning left. */
+    retrainEpochs: number;
+    /** Cluster counts of k-means per layer, non-zero clusters where pruned. */
+    clusters: number[];
+    /** Percentage points of validation error that a choice may cost. */
+    tolerance: number;
+  };
+}
+
+export const MNIST_SETTINGS: Settings = {
+  baseline: { epochs: 15, batchSize: 256, learningRate: 1e-3, finalLearningRate: 1e-4 },
+  retraining: {
+    epochs: 60,
+    batchSize: 256,
+    learningRate: 5e-4,
+    finalLearningRate: 5e-5,
+    components: 17,
+    meansRate: 1e-4,
+    logVariancesRate: 3e-3,
+    mixingRate: 3e-3,
+    tau: 2e-2,
+    zeroMixing: 0.999,
+    mergeThreshold: 0.5,
+    values: 'means',
+    biases: false,
+  },
+  comparison: { sparsities: [0.9, 0.93, 0.95], retrainEpochs: 5, clusters: [4, 8, 16, 32], tolerance: 0.1 },
+};
+
+/** A shorter schedule for the digits that the example draws: the command without options ends within three minutes on wasm. */
+export const RENDERED_SETTINGS: Settings = {
+  baseline: { ...MNIST_SETTINGS.baseline, epochs: 8, batchSize: 128 },
+  retraining: { ...MNIST_SETTINGS.retraining, epochs: 30, batchSize: 128 },
+  comparison: { ...MNIST_SETTINGS.comparison, sparsities: [0.93], retrainEpochs: 2, clusters: [4, 8, 16] },
+};
+
+/** Images that the example draws. */
+export const RENDERED_COUNTS = { train: 12_000, validation: 2_000, test: 4_000 };
+
+/** A rate that stays for the first half of the epochs, then falls linearly to `last` in the final one. */
+export function learningRateAt(epoch: number, epochs: number, first: number, last: number): number {
+  const start = epochs / 2;
+  if (epoch <= start || epochs < 2) return first;
+  return first + ((last - first) * (epoch - start)) / (epochs - 1 - start);
+}
+
+/** Settings with `section.name=value` assignments applied; unknown names and values of another kind are errors. */
+export function overrideSettings(settings: Settings, assignments: readonly string[]): Settings {
+  const result = structuredClone(settings) as unknown as Record<string, Record<string, unknown>>;
+  for (const assignment of assignments) {
+    const [, section, name, text] = /^(\w+)\.(\w+)=(.*)$/.exec(assignment) ?? [];
+    if (section === undefined || !(name in (result[section] ?? {}))) {
+      const known = Object.entries(result).flatMap(([key, values]) => Object.keys(values).map((inner) => `${key}.${inner}`));
+      throw new Error(`--set: expected section.name=value with a known name, got '${assignment}'. Names: ${known.join(', ')}.`);
+    }
+    const old = result[section][name];
+    const value = typeof old === 'string' ? text : parseJson(text);
+    if (kind(value) !== kind(old)) throw new Error(`--set: ${section}.${name} must be a ${kind(old)} such as ${JSON.stringify(old)}, got '${text}'.`);
+    result[section][name] = value;
+  }
+  return result as unknown as Settings;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function kind(value: unknown): string {
+  return Array.isArray(value) ? 'list' : typeof value;
+}

@@ -1,0 +1,120 @@
+/** The two trainings of the job: ordinary, and retraining with the mixture prior. Both can be stopped and continued by epoch. */
+import * as tfl from '@tensorflow/tfjs-layers';
+import { klMergeQuantization, type GmmPrior, type KLMergeQuantization } from 'tfjs-weight-sharing';
+import type { InterruptWatch } from '../common/interrupt.js';
+import { startProgress } from '../common/progress.js';
+import { seededRandom } from '../common/random.js';
+import { weightsOf, type ImageTensors } from './lenet.js';
+import type { EpochRecord, RetrainingEpoch } from './record.js';
+import { learningRateAt, type Settings } from './settings.js';
+
+export interface TrainingData {
+  train: ImageTensors;
+  validation: ImageTensors;
+}
+
+export interface Phase {
+  label: string;
+  seed: number;
+  settings: { epochs: number; batchSize: number; learningRate: number; finalLearningRate: number };
+  watch: InterruptWatch;
+}
+
+/** Ordinary training of a compiled model; appends to `epochs`, which says where to begin. */
+export async function trainBaseline(model: tfl.LayersModel, data: TrainingData, phase: Phase, epochs: EpochRecord[]): Promise<void> {
+  await fit(model, data, phase, epochs.length, [], (record) => epochs.push(record));
+}
+
+export interface Retraining {
+  callback: KLMergeQuantization;
+  /** The weights as training left them, before they were quantised. */
+  unquantized: Float32Array[];
+}
+
+/** Retraining with the prior attached, then merging and quantising in place; appends to `epochs`. */
+export async function retrain(
+  model: tfl.LayersModel,
+  prior: GmmPrior,
+  data: TrainingData,
+  phase: Phase & { settings: Settings['retraining'] },
+  epochs: RetrainingEpoch[],
+): Promise<Retraining> {
+  const { mergeThreshold, values, biases } = phase.settings;
+  const callback = klMergeQuantization({ prior, threshold: mergeThreshold, values, biases, verbose: false });
+  let unquantized: Float32Array[] = [];
+  // Stands before the quantising callback, so it sees the weights that training ends with.
+  const keeper = new tfl.CustomCallback({
+    onTrainEnd: async () => {
+      unquantized = await weightsOf(model);
+    },
+  });
+  await fit(model, data, phase, epochs.length, [keeper, callback], (record, logs) => {
+    if (prior.mixture === null) throw new Error('compress-mnist: the prior has no mixture after an epoch: it governs no weight.');
+    const { gmmEnergy, gmmComponents, gmmRatio } = logs;
+    epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: prior.mixture });
+  });
+  return { callback, unquantized };
+}
+
+type EpochLogs = Record<string, number>;
+
+async function fit(
+  model: tfl.LayersModel,
+  { train, validation }: TrainingData,
+  { label, seed, settings, watch }: Phase,
+  initialEpoch: number,
+  callbacks: (tfl.Callback | tfl.CustomCallback)[],
+  onEpoch: (record: EpochRecord, logs: EpochLogs) => void,
+): Promise<void> {
+  const { epochs, batchSize, learningRate, finalLearningRate } = settings;
+  const batches = Math.ceil(train.xs.shape[0] / batchSize);
+  const progress = startProgress(label, epochs * batches, initialEpoch * batches);
+  let epoch = initialEpoch;
+  const first = new tfl.CustomCallback({
+    onEpochBegin: async (index) => {
+      epoch = index;
+      setLearningRate(model, learningRateAt(index, epochs, learningRate, finalLearningRate));
+    },
+    onBatchEnd: async (batch) => {
+      progress.update(epoch * batches + batch + 1);
+      await watch.check();
+    },
+  });
+  let note = '';
+  const last = new tfl.CustomCallback({
+    onEpochEnd: async (index, logs) => {
+      const values = (logs ?? {}) as EpochLogs;
+      const validationError = 100 * (1 - values.val_acc);
+      onEpoch({ epoch: index + 1, loss: values.loss, validationError }, values);
+      note = `validation error ${validationError.toFixed(2)} %${values.gmmComponents === undefined ? '' : `, ${values.gmmComponents} components, ratio ≈ ${values.gmmRatio.toFixed(0)}`}`;
+      progress.update((index + 1) * batches, note);
+    },
+  });
+  await withSeededShuffling(1000 * seed + initialEpoch, () =>
+    model.fit(train.xs, train.ys, {
+      epochs,
+      initialEpoch,
+      batchSize,
+      verbose: 0,
+      validationData: [validation.xs, validation.ys],
+      callbacks: [first, ...callbacks, last],
+    }),
+  );
+  progress.finish(note);
+}
+
+/** The host shuffles with `Math.random`, which cannot be seeded: a seeded one stands in for it meanwhile. */
+export async function withSeededShuffling<T>(seed: number, run: () => Promise<T>): Promise<T> {
+  const original = Math.random;
+  Math.random = seededRandom(seed).uniform;
+  try {
+    return await run();
+  } finally {
+    Math.random = original;
+  }
+}
+
+function setLearningRate(model: tfl.LayersModel, rate: number): void {
+  // Public in JavaScript, protected in the types; there is no setter.
+  (model.optimizer as unknown as { learningRate: number }).learningRate = rate;
+}

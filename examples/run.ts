@@ -1,0 +1,35 @@
+/** `npm run example` lists the examples; `npm run example -- <name> [options]` runs `examples/<name>/main.ts`. */
+import { pathToFileURL } from 'node:url';
+import type { Command } from 'commander';
+
+/** One line about each example; its folder bears the same name. */
+export const EXAMPLES: Readonly<Record<string, string>> = {
+  'compress-mnist': 'trains LeNet-300-100, makes it 75–100 times smaller by soft weight sharing, and writes a report',
+};
+
+/** What `npm run example` prints. */
+export function listing(): string {
+  const width = Math.max(...Object.keys(EXAMPLES).map((name) => name.length));
+  return ['Examples (npm run example -- <name> --help shows the options):', ...Object.entries(EXAMPLES).map(([name, line]) => `  ${name.padEnd(width)}  ${line}`)].join('\n');
+}
+
+export async function run(args: readonly string[]): Promise<void> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h') {
+    console.log(listing());
+    return;
+  }
+  if (!Object.hasOwn(EXAMPLES, name)) throw new Error(`There is no example '${name}'.\n${listing()}`);
+  const { command } = (await import(`./${name}/main.js`)) as { command: () => Command };
+  await command().parseAsync(rest, { from: 'user' });
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    await run(process.argv.slice(2));
+  } catch (error) {
+    // What a user can mend needs no stack; TFWS_DEBUG shows it.
+    console.error(process.env.TFWS_DEBUG ? error : (error as Error).message);
+    process.exitCode = 1;
+  }
+}
