@@ -1,1 +1,2 @@
-export {};
+/** `tfjs-weight-sharing/load`: for pages that only load compressed models. Registers nothing, does not save. */
+export { compressedSource as compressed } from './compression/compressed_source.js';

@@ -133,8 +133,9 @@ function codeInContext(
   const counterB = new Float64Array(2048).fill(0.05);
   const visitsB = new Uint16Array(2048);
   const alive = new BitMixer({ sizes: [8, 1], weight: 0.5, rate: 0.002, limit: 400 });
-  const values = new ValueModel(coder, rows, columns, symbols, common, image);
   const image = lag > 1;
+  const values = new ValueModel(coder, rows, columns, symbols, common, image);
+
   const fromAbove = image ? 0.35 : 0.9;
   const fromFar = image ? 0.175 : 0;
   const rowScale = Float64Array.from({ length: columns }, (_, j) => 16384 / (j + 40));
@@ -270,8 +271,8 @@ class ValueModel {
     // The tree's first eight levels are modelled; below, a 16-bit codebook's low bits are as good as random.
     this.mixed = Math.min(this.depth, 8);
     const nodes = 1 << this.mixed;
-    const sizes = [nodes, 16 * nodes, 16 * nodes, 16 * nodes];
-    this.mixer = new BitMixer({ sizes, weight: 0.25, rate: 0.003, limit: 400 });
+    const sizes = [nodes, 16 * nodes, 16 * nodes, 16 * nodes, 16 * nodes];
+    this.mixer = new BitMixer({ sizes, weight: 0.25, rate: 0.006, limit: 400 });
     this.last = new Uint16Array(columns).fill(common);
     this.columnSigns = new Int8Array(columns);
     this.rowSigns = new Int8Array(rows);
@@ -284,13 +285,15 @@ class ValueModel {
     const value = symbol > common ? symbol - 1 : symbol;
     const a = ((up * scale) | 0) << mixed;
     const b = ((this.last[column] * scale) | 0) << mixed;
-    const c = (this.image ? (upper * scale) | 0 : 8 + columnSigns[column]) << mixed;
+    const c = (this.image ? (upper * scale) | 0 : 8 + (rowSigns[row] >> 1)) << mixed;
+    const d = (8 + columnSigns[column]) << mixed;
     let node = 1;
     for (let k = 1; k <= mixed; k++) {
       context[0] = node;
       context[1] = a + node;
       context[2] = b + node;
       context[3] = c + node;
+      context[4] = d + node;
       node = node * 2 + mixer.code(coder, (value >> (this.depth - k)) & 1);
     }
     let leaf = node - (1 << mixed);

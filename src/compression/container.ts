@@ -1,0 +1,171 @@
+/** Writes a `.tfws` file; `container_reader.ts` describes and reads it. */
+import type { io } from '@tensorflow/tfjs-core';
+import { codeText } from './byte_model.js';
+import { crc32 } from './checksum.js';
+import {
+  HEADER_BYTES, isSpec, MAGIC, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE, VERSION,
+} from './container_reader.js';
+import { type BitCoder, codeNumber, RangeEncoder } from './range_coder.js';
+import { codeTensor, newHistory, type TensorBytes, type TensorPlan } from './tensor_codec.js';
+import { collectFacts, planTensor, type Quantity } from './tensor_planner.js';
+
+type Spec = io.WeightsManifestEntry;
+
+/** What one weight takes in the file. Bytes are fractions: the coder does not stop at byte boundaries. */
+export interface EncodedWeight {
+  spec: Spec;
+  plan: TensorPlan | null;
+  tensor: TensorBytes;
+  headerBytes: number;
+  codebookBytes: number;
+  dataBytes: number;
+}
+
+/** A `.tfws` file and where its bytes went. */
+export interface EncodedModel {
+  bytes: Uint8Array;
+  /** Frame, checksum, topology and everything else that is no weight. */
+  topologyBytes: number;
+  weights: EncodedWeight[];
+}
+
+/** The bytes of a `.tfws` file that holds `artifacts`, lossless. */
+export function encodeModelArtifacts(artifacts: io.ModelArtifacts): Uint8Array {
+  return encodeDetailed(artifacts).bytes;
+}
+
+/**
+ * As `encodeModelArtifacts`, with the account of each weight. `padding` is for files so small that their declared sizes
+ * would look like an attack to the reader (a constant tensor of millions): they are written again with as many zeros.
+ */
+export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): EncodedModel {
+  const { weightData, ...rest } = artifacts;
+  delete rest.getWeightStream;
+  if (artifacts.modelTopology instanceof ArrayBuffer) {
+    throw new Error('compressed: modelTopology is an ArrayBuffer; only JSON topologies can be packed. Convert the model to JSON first.');
+  }
+  const specs = artifacts.weightSpecs ?? [];
+  specs.forEach((spec) => {
+    if (!isSpec(spec)) throw new Error(`compressed: the weight specification ${JSON.stringify(spec)} is invalid.`);
+  });
+  const data = joinBuffers(weightData);
+  const strings = stringLengths(specs, data);
+  const tensors = splitTensors(specs, strings, data);
+
+  const encoder = new RangeEncoder();
+  const counter = new CountingCoder(encoder);
+  const text = new TextEncoder().encode(JSON.stringify(rest));
+  codeNumber(counter, text.length);
+  codeText(counter, text);
+  codeNumber(counter, padding);
+  counter.raw(new Uint8Array(padding));
+  specs.forEach((spec, i) => spec.dtype === 'string' && codeNumber(counter, strings[i]));
+  counter.take();
+
+  const facts = collectFacts(tensors, specs.map(quantityOf));
+  const history = newHistory();
+  const weights = specs.map((spec, i): EncodedWeight => {
+    const sizes = { header: 0, codebook: 0, data: 0 };
+    let current: keyof typeof sizes = 'header';
+    const plan = tensors[i].bytes.length === 0 ? null : planTensor(facts, i, history);
+    codeTensor(counter, { ...tensors[i] }, history, plan, (section) => {
+      sizes[current] += counter.take();
+      current = section;
+    });
+    sizes[current] += counter.take();
+    return {
+      spec, plan, tensor: tensors[i], headerBytes: sizes.header, codebookBytes: sizes.codebook, dataBytes: sizes.data,
+    };
+  });
+  const bytes = frame(encoder.finish());
+  const values = tensors.reduce((sum, tensor) => sum + tensor.bytes.length / tensor.width, 0);
+  const least = Math.ceil(Math.max(text.length / TEXT_PER_BYTE, values / VALUES_PER_BYTE));
+  if (bytes.length < least) return encodeDetailed(artifacts, least);
+  const weightBytes = weights.reduce((sum, w) => sum + w.headerBytes + w.codebookBytes + w.dataBytes, 0);
+  return { bytes, topologyBytes: bytes.length - weightBytes, weights };
+}
+
+/** Passes bits on and adds up their information content, so that parts of one stream can be told apart. */
+class CountingCoder implements BitCoder {
+  private bits = 0;
+
+  constructor(private readonly inner: BitCoder) {}
+
+  bit(p: number, bit: number): number {
+    this.bits -= Math.log2(bit ? p : 1 - p);
+    return this.inner.bit(p, bit);
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.bits += 8 * bytes.length;
+    this.inner.raw(bytes);
+  }
+
+  /** Bytes since the last call. */
+  take(): number {
+    const bytes = this.bits / 8;
+    this.bits = 0;
+    return bytes;
+  }
+}
+
+/** Magic, version and checksum before the stream. */
+function frame(stream: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + stream.length);
+  for (let i = 0; i < MAGIC.length; i++) bytes[i] = MAGIC.charCodeAt(i);
+  bytes[4] = VERSION;
+  bytes.set(stream, HEADER_BYTES);
+  const crc = crc32(stream);
+  for (let k = 0; k < 4; k++) bytes[5 + k] = crc >>> (8 * k);
+  return bytes;
+}
+
+function quantityOf({ dtype, quantization }: Spec): Quantity {
+  const stored = quantization?.dtype ?? dtype;
+  return stored === 'int32' ? 'signed' : stored === 'float32' || stored === 'float16' || stored === 'complex64' ? 'float' : 'unsigned';
+}
+
+/** The weight data as one run of bytes. */
+export function joinBuffers(data: io.WeightData | undefined): Uint8Array {
+  if (data === undefined) return new Uint8Array(0);
+  if (!Array.isArray(data)) return new Uint8Array(data);
+  const joined = new Uint8Array(data.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let offset = 0;
+  for (const buffer of data) {
+    joined.set(new Uint8Array(buffer), offset);
+    offset += buffer.byteLength;
+  }
+  return joined;
+}
+
+/** Bytes of every string tensor (each string stands after its length in 4 bytes), 0 for the others. */
+function stringLengths(specs: readonly Spec[], data: Uint8Array): number[] {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  let offset = 0;
+  return specs.map((spec) => {
+    if (spec.dtype !== 'string') {
+      const { count, width } = tensorLayout(spec, 0);
+      offset += count * width;
+      return 0;
+    }
+    const start = offset;
+    const strings = spec.shape.reduce((product, n) => product * n, 1);
+    for (let i = 0; i < strings && offset + 4 <= data.length; i++) offset += 4 + view.getUint32(offset, true);
+    return offset - start;
+  });
+}
+
+function splitTensors(specs: readonly Spec[], strings: readonly number[], data: Uint8Array): TensorBytes[] {
+  let offset = 0;
+  const tensors = specs.map((spec, i) => {
+    const { count, width, columns } = tensorLayout(spec, strings[i]);
+    return { bytes: data.subarray(offset, (offset += count * width)), width, columns };
+  });
+  if (offset !== data.length) {
+    throw new Error(
+      `compressed: the weight specifications describe ${offset} bytes, but the weight data has ${data.length}. ` +
+        'Pass artefacts as model.save() hands them to an IOHandler.',
+    );
+  }
+  return tensors;
+}

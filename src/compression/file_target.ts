@@ -1,0 +1,63 @@
+/**
+ * Writes a file so that, whatever happens, either the old content stands under its name or the new: temporary file in
+ * the same directory, fsync, rename, fsync of the directory. The host has no `file://` handler without tfjs-node, and
+ * that one writes in place.
+ */
+import { FILE_NAME, nodeModule } from './compressed_source.js';
+
+let counter = 0;
+
+/** The file that a target path means: itself if it ends in `.tfws`, otherwise `model.tfws` in that directory. */
+export function targetFile(path: string): string {
+  return path.endsWith('.tfws') ? path : `${path.replace(/\/+$/, '')}/${FILE_NAME}`;
+}
+
+/** Writes `bytes` to what `path` means, creating directories, and returns the file's name. */
+export async function writeFileSafely(path: string, bytes: Uint8Array): Promise<string> {
+  const fs = await nodeModule<typeof import('node:fs/promises')>('fs/promises');
+  const { dirname } = await nodeModule<typeof import('node:path')>('path');
+  // A link stays a link: its target is replaced.
+  const file = await fs.realpath(targetFile(path)).catch(() => targetFile(path));
+  const directory = dirname(file);
+  const temporary = `${file}.${process.pid}-${counter++}.tmp`;
+  try {
+    await fs.mkdir(directory, { recursive: true });
+    try {
+      await writeSynced(fs, temporary, bytes);
+      await fs.rename(temporary, file);
+    } catch (error) {
+      await fs.rm(temporary, { force: true });
+      throw error;
+    }
+    await syncDirectory(fs, directory);
+  } catch (error) {
+    throw new Error(
+      `compressed: '${file}' cannot be written: ${(error as Error).message}. What stood there before is unchanged.`,
+      { cause: error },
+    );
+  }
+  return file;
+}
+
+type Fs = typeof import('node:fs/promises');
+
+async function writeSynced(fs: Fs, file: string, bytes: Uint8Array): Promise<void> {
+  const handle = await fs.open(file, 'wx');
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes the rename durable. Windows cannot open a directory and needs no such step. */
+async function syncDirectory(fs: Fs, directory: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const handle = await fs.open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}

@@ -1,0 +1,224 @@
+/** Chooses the smallest encoding of each tensor by trying them. Encoder only; the format is in `tensor_codec.ts`. */
+import { codePlanes } from './byte_model.js';
+import { codeIndices, type IndexMode, type UnitDensity } from './index_model.js';
+import { RangeEncoder } from './range_coder.js';
+import type { Codebook, TensorBytes, TensorHistory, TensorPlan } from './tensor_codec.js';
+
+const MAX_SYMBOLS = 65536;
+/** Byte planes are coded bit by bit, an order of magnitude slower than copied: only where a tensor is small. */
+const MAX_MODELLED_VALUES = 65536;
+/** Modes are tried on at most this many values. */
+const TRIAL_VALUES = 1 << 20;
+const MAX_LAG = 64;
+
+/** Facts of one tensor that planning needs, found once. */
+export interface TensorFacts {
+  tensor: TensorBytes;
+  /** The sorted distinct values, or null where there are too many. */
+  codebook: Codebook | null;
+  /** First tensor with the same bytes, or −1. */
+  copyOf: number;
+}
+
+/** Collects the facts of all tensors; equal codebooks become one object. */
+export function collectFacts(tensors: TensorBytes[], quantities: readonly Quantity[]): TensorFacts[] {
+  const firsts = new Map<string, number[]>();
+  const codebooks = new Map<string, Codebook>();
+  return tensors.map((tensor, i) => {
+    const key = `${tensor.width} ${tensor.bytes.length} ${sample(tensor.bytes)}`;
+    const candidates = firsts.get(key) ?? [];
+    const copyOf = candidates.find((j) => equalBytes(tensors[j].bytes, tensor.bytes)) ?? -1;
+    if (copyOf < 0) firsts.set(key, [...candidates, i]);
+    const distinct = copyOf < 0 && tensor.bytes.length > 0 ? distinctValues(tensor, quantities[i]) : null;
+    if (distinct === null) return { tensor, codebook: null, copyOf };
+    const id = `${distinct.width} ${distinct.bytes.join()}`;
+    const codebook = codebooks.get(id) ?? distinct;
+    codebooks.set(id, codebook);
+    return { tensor, codebook, copyOf };
+  });
+}
+
+/** How the bits of a value are ordered in its codebook. */
+export type Quantity = 'float' | 'signed' | 'unsigned';
+
+/** The plan for tensor `at`; `history` is what has been written before it. */
+export function planTensor(facts: readonly TensorFacts[], at: number, history: TensorHistory): TensorPlan {
+  const { tensor, codebook, copyOf } = facts[at];
+  if (copyOf >= 0) return { kind: 'copy', of: copyOf };
+  let best: Planned<TensorPlan> = planPlanes(tensor);
+  if (codebook === null) return best.plan;
+  for (const candidate of candidateCodebooks(facts, codebook)) {
+    const planned = planIndices(tensor, candidate, history);
+    // A codebook that stands in the file already, or that another tensor needs anyway, costs this one nothing.
+    const shared = history.codebooks.includes(candidate) || facts.some((f, i) => i !== at && f.codebook === candidate);
+    const table = planPlanes(candidate);
+    const size = planned.size + 1 + (shared ? 0 : table.size);
+    if (size < best.size) best = { size, plan: { ...planned.plan, codebookPlanes: table.plan.planes } };
+  }
+  return best.plan;
+}
+
+interface Planned<Plan> {
+  plan: Plan;
+  size: number;
+}
+
+function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Planned<Extract<TensorPlan, { kind: 'planes' }>> {
+  let planes = 0;
+  let size = bytes.length + 1;
+  if (bytes.length <= MAX_MODELLED_VALUES * width) {
+    for (let k = width - 1; k >= 0; k--) {
+      const trial = new RangeEncoder();
+      codePlanes(trial, bytes.slice(), width, planes | (1 << k));
+      if (trial.length < size) {
+        size = trial.length;
+        planes |= 1 << k;
+      }
+    }
+  }
+  return { plan: { kind: 'planes', planes }, size };
+}
+
+/** The tensor's own values, and the largest set of another tensor that contains them and is not out of proportion. */
+function candidateCodebooks(facts: readonly TensorFacts[], own: Codebook): Codebook[] {
+  const limit = 2 * own.bytes.length + 16 * own.width;
+  let largest = own;
+  for (const { codebook } of facts) {
+    if (codebook === null || codebook.width !== own.width || codebook.bytes.length > limit) continue;
+    if (codebook.bytes.length > largest.bytes.length && contains(codebook, own)) largest = codebook;
+  }
+  return largest === own ? [own] : [own, largest];
+}
+
+function planIndices(
+  tensor: TensorBytes,
+  codebook: Codebook,
+  history: TensorHistory,
+): Planned<Extract<TensorPlan, { kind: 'indices' }>> {
+  const { columns } = tensor;
+  const indices = indicesOf(tensor, codebook);
+  const symbols = codebook.bytes.length / codebook.width;
+  const common = commonest(indices, symbols);
+  const plan = { kind: 'indices', codebook, codebookPlanes: 0, common, indices } as const;
+  const independent: IndexMode = { independent: true, transposed: false, lag: 1 };
+  if (symbols === 1) return { plan: { ...plan, mode: independent }, size: 0 };
+
+  const rows = indices.length / columns;
+  const trialRows = Math.min(rows, Math.max(1, Math.floor(TRIAL_VALUES / columns)));
+  const trial = trialRows === rows ? indices : indices.slice(0, trialRows * columns);
+  const cost = (mode: IndexMode): number => trialSize(trial, columns, symbols, common, mode, history.density);
+  let mode = independent;
+  // Modelling contexts is several times slower: in a large tensor it must earn that.
+  let size = cost(independent) * (trial === indices ? 1 : 0.98);
+  for (const transposed of rows > 1 && columns > 1 ? [false, true] : [false]) {
+    const lags = likelyLags(trial, trialRows, columns, common, transposed);
+    for (const lag of lags) {
+      const candidate = { independent: false, transposed, lag };
+      const candidateSize = cost(candidate);
+      if (candidateSize < size) {
+        size = candidateSize;
+        mode = candidate;
+      }
+    }
+  }
+  return { plan: { ...plan, mode }, size: size * (indices.length / trial.length) + 1 };
+}
+
+function trialSize(
+  indices: Uint16Array, columns: number, symbols: number, common: number, mode: IndexMode, density: UnitDensity,
+): number {
+  const encoder = new RangeEncoder();
+  codeIndices(encoder, indices, columns, symbols, common, mode, density);
+  return encoder.length;
+}
+
+/** Lag 1 and the two distances at which uncommon symbols coincide most, as rows of pixels one above the other do. */
+function likelyLags(indices: Uint16Array, rows: number, columns: number, common: number, transposed: boolean): number[] {
+  const length = transposed ? columns : rows;
+  const maximum = Math.min(MAX_LAG, Math.floor(length / 3));
+  const scores: Array<{ lag: number; score: number }> = [];
+  const end = Math.min(indices.length, 1 << 18);
+  const present: number[] = [];
+  for (let i = 0; i < end; i++) if (indices[i] !== common) present.push(i);
+  for (let lag = 2; lag <= maximum; lag++) {
+    const back = transposed ? lag : lag * columns;
+    let score = 0;
+    for (const i of present) {
+      if (transposed ? i % columns >= lag && indices[i - back] !== common : i >= back && indices[i - back] !== common) score++;
+    }
+    scores.push({ lag, score: score / (length - lag) });
+  }
+  scores.sort((a, b) => b.score - a.score);
+  return [1, ...scores.slice(0, 2).map(({ lag }) => lag)];
+}
+
+function commonest(indices: Uint16Array, symbols: number): number {
+  const counts = new Uint32Array(symbols);
+  for (let i = 0; i < indices.length; i++) counts[indices[i]]++;
+  return counts.indexOf(Math.max(...chunkMaxima(counts)));
+}
+
+/** Maxima of pieces short enough for a spread call. */
+function chunkMaxima(values: Uint32Array): number[] {
+  const maxima: number[] = [];
+  for (let i = 0; i < values.length; i += 4096) maxima.push(Math.max(...values.subarray(i, i + 4096)));
+  return maxima;
+}
+
+/** The values of a tensor as unsigned words, whatever its alignment. */
+function words({ bytes, width }: { bytes: Uint8Array; width: number }): Uint8Array | Uint16Array | Uint32Array {
+  if (width === 1) return bytes;
+  const copy = bytes.slice().buffer;
+  return width === 2 ? new Uint16Array(copy) : new Uint32Array(copy);
+}
+
+/** The sorted distinct values, or null where there are more than a codebook holds or than pays. */
+function distinctValues(tensor: TensorBytes, quantity: Quantity): Codebook | null {
+  const { width } = tensor;
+  const values = words(tensor);
+  const limit = Math.min(MAX_SYMBOLS, Math.max(1, values.length >> 1));
+  const set = new Set<number>();
+  for (let i = 0; i < values.length; i++) {
+    set.add(values[i]);
+    if (set.size > limit) return null;
+  }
+  const sorted = [...set].sort((a, b) => sortKey(a, width, quantity) - sortKey(b, width, quantity));
+  const bytes = new Uint8Array(sorted.length * width);
+  sorted.forEach((value, i) => {
+    for (let k = 0; k < width; k++) bytes[i * width + k] = value >>> (8 * k);
+  });
+  return { bytes, width };
+}
+
+/** A number that orders bit patterns as their values (floats: sign and magnitude, NaNs outermost). */
+function sortKey(pattern: number, width: number, quantity: Quantity): number {
+  const half = 2 ** (8 * width - 1);
+  if (quantity === 'unsigned' || pattern < half) return pattern;
+  return quantity === 'signed' ? pattern - 2 * half : half - 1 - pattern;
+}
+
+function indicesOf(tensor: TensorBytes, codebook: Codebook): Uint16Array {
+  const places = new Map<number, number>();
+  words(codebook).forEach((value, i) => places.set(value, i));
+  const values = words(tensor);
+  const indices = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) indices[i] = places.get(values[i])!;
+  return indices;
+}
+
+function contains(outer: Codebook, inner: Codebook): boolean {
+  const set = new Set<number>(words(outer));
+  return words(inner).every((value: number) => set.has(value));
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+/** A short fingerprint that spares most full comparisons. */
+function sample(bytes: Uint8Array): string {
+  const step = Math.max(1, Math.floor(bytes.length / 64));
+  let key = '';
+  for (let i = 0; i < bytes.length; i += step) key += String.fromCharCode(bytes[i]);
+  return key;
+}

@@ -1,0 +1,42 @@
+/** Whether weights can belong to a topology, as far as names and the commonest layers tell without building the model. */
+import type { io } from '@tensorflow/tfjs-core';
+
+type Node = Record<string, unknown>;
+
+/** The layers, inner ones included, under the names that weights carry as prefixes. */
+function collectNodes(value: unknown, names: Set<string>, layers: Array<{ type: string; config: Node }>): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (Array.isArray(value)) {
+    for (const item of value) collectNodes(item, names, layers);
+    return;
+  }
+  const node = value as Node;
+  if (typeof node['name'] === 'string') names.add(node['name']);
+  if (typeof node['class_name'] === 'string' && typeof node['config'] === 'object' && node['config'] !== null) {
+    layers.push({ type: node['class_name'], config: node['config'] as Node });
+  }
+  for (const key in node) collectNodes(node[key], names, layers);
+}
+
+/** Throws if the model weights of `artifacts` cannot be those of its topology. `source` names the file. */
+export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtifacts, source: string): void {
+  const names = new Set<string>();
+  const layers: Array<{ type: string; config: Node }> = [];
+  collectNodes(modelTopology, names, layers);
+  const fail = (why: string): never => {
+    throw new Error(`compressed: ${source}: the topology does not match the weights: ${why}. Save the model again with model.save().`);
+  };
+  const weights = weightSpecs.filter(({ group }) => group !== 'optimizer');
+  if (layers.length === 0 && weights.length > 0) fail('it has no layer');
+  for (const { name } of weights) {
+    if (name.includes('/') && !name.split('/').some((part) => names.has(part))) fail(`no layer owns the weight '${name}'`);
+  }
+  for (const { type, config } of layers) {
+    if (!/^(Dense|Conv[123]D)$/.test(type)) continue;
+    const size = config['units'] ?? config['filters'];
+    const kernel = weights.find(({ name }) => name === `${config['name'] as string}/kernel`);
+    if (kernel !== undefined && kernel.shape[kernel.shape.length - 1] !== size) {
+      fail(`layer '${config['name'] as string}' has ${size as number} outputs, but its kernel has the shape [${kernel.shape.join(', ')}]`);
+    }
+  }
+}
