@@ -2,19 +2,28 @@
 import * as tfc from '@tensorflow/tfjs-core';
 
 interface EngineState {
-  activeTape: object[] | null;
+  /** Set when the first recording begins. */
+  activeTape?: object[] | null;
+  activeScope?: object | null;
+  gradientDepth: number;
+  scopeStack: object[];
+}
+
+function state(): EngineState {
+  const found = (tfc.engine() as unknown as { state?: EngineState }).state;
+  if (found === undefined || !('gradientDepth' in found) || !('scopeStack' in found)) {
+    throw new Error(
+      'tfjs-weight-sharing: this version of @tensorflow/tfjs-core keeps its tape elsewhere (engine().state). Use @tensorflow/tfjs-core ^4.22.0.',
+    );
+  }
+  return found;
 }
 
 /**
  * The tape of the gradient evaluation that is running, or null outside of one. Its identity tells evaluations apart: every
  * outermost `tf.grads` / `optimizer.minimize` records on an array of its own.
  */
-export function activeTape(): object | null {
-  const state = (tfc.engine() as unknown as { state?: EngineState }).state;
-  if (state === undefined || !('activeTape' in state)) {
-    throw new Error(
-      'tfjs-weight-sharing: this version of @tensorflow/tfjs-core has no engine().state.activeTape. Use @tensorflow/tfjs-core ^4.22.0.',
-    );
-  }
-  return state.activeTape;
-}
+export const activeTape = (): object | null => state().activeTape ?? null;
+
+/** The innermost `tf.tidy` that is running, or null outside of one; a model adds up its losses inside one. */
+export const activeScope = (): object | null => state().activeScope ?? null;

@@ -137,6 +137,7 @@ export class KLMergeQuantization extends tfl.Callback {
       );
     }
     const governed = this.#governed(model);
+    this.#targets(model);
     this.#priors = [...new Set(governed.map(({ prior }) => prior))];
     for (const prior of this.#priors) {
       if (prior.initialized) continue;

@@ -33,7 +33,8 @@ export class RegularizerSum extends RegularizerBase {
   }
 
   override apply(weight: Tensor): Scalar {
-    return tfc.tidy(() => this.terms.map((term) => term.apply(weight)).reduce((sum, energy) => tfc.add(sum, energy)));
+    // No tidy of its own: terms tell evaluations apart by the one they are called in.
+    return this.terms.map((term) => term.apply(weight)).reduce((sum, energy) => tfc.add(sum, energy));
   }
 
   override getConfig(): serialization.ConfigDict {

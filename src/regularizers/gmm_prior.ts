@@ -4,7 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Variable, serialization } from '@tensorflow/tfjs-core';
-import { activeTape } from '../autodiff/tape.js';
+import { activeScope, activeTape } from '../autodiff/tape.js';
 import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE, warnOnce } from '../checks.js';
 import { RegularizerBase } from '../host.js';
 import { isReadInsideStep, MixtureEnergy } from '../kernels/mixture_energy/index.js';
@@ -116,13 +116,15 @@ export class GmmPrior extends RegularizerBase {
   readonly #learnZeroMixing: boolean;
   readonly #hyperpriors: Hyperpriors;
   readonly #learningRates: MixtureLearningRates;
-  readonly #energy = new MixtureEnergy();
+  /** Evaluates training steps, whose sums the mixture learns from; and everything else. */
+  readonly #training = new MixtureEnergy();
+  readonly #looking = new MixtureEnergy({ keepsSums: false });
 
   #parameters: MixtureParameters | null = null;
   #adam: AdamState;
   #initialized = false;
-  /** The gradient evaluation that is under way, and the weights it has met. */
-  #round: { tape: object; met: Set<Tensor> } | null = null;
+  /** The evaluation that is under way and the weights it has met. */
+  #round: { evaluation: object; met: Set<Tensor>; energy: MixtureEnergy } | null = null;
   #roundsSinceStep = 0;
   #detached = new WeakSet<Tensor>();
   #lastEnergy = NaN;
@@ -181,23 +183,23 @@ export class GmmPrior extends RegularizerBase {
   }
 
   /**
-   * The energy of `weight` for the loss: τ/N · C(weight), plus the hyperpriors at the first weight of a gradient evaluation,
-   * 0 for a weight that this evaluation has met already, that is frozen, or that was detached.
+   * The energy of `weight` for the loss: τ/N · C(weight), plus the hyperpriors at the first weight of an evaluation; 0 for a
+   * weight that this evaluation has met already, that is frozen, or that was detached. An evaluation is one recording of
+   * gradients (a training step) or, outside of those, one `tf.tidy` (in which a model adds up its losses).
    */
   override apply(weight: Tensor): Scalar {
+    const tape = activeTape();
+    const evaluation = tape ?? activeScope() ?? {};
     return tfc.tidy(() => {
       if (!this.governs(weight)) return tfc.scalar(0);
-      const tape = activeTape();
       if (this.#parameters === null) this.#initializeFromFirst(weight);
-      if (tape === null) return this.#energyOutsideTraining(weight);
-      if (this.#round?.tape !== tape) this.#beginRound(tape);
-      const met = this.#round!.met;
+      if (this.#round?.evaluation !== evaluation) this.#beginRound(evaluation, tape !== null);
+      const { met, energy } = this.#round!;
       if (met.has(weight)) return tfc.scalar(0);
       const scale = this.currentTau / this.trainingExamples;
-      const energy = this.#energy.of(weight, scale);
-      const first = met.size === 0;
+      const value = energy.of(weight, scale);
       met.add(weight);
-      return first ? tfc.add(energy, scale * this.hyperpriorEnergy) : energy;
+      return met.size === 1 ? tfc.add(value, scale * this.hyperpriorEnergy) : value;
     });
   }
 
@@ -243,9 +245,8 @@ export class GmmPrior extends RegularizerBase {
    * @returns whether every weight that the step met was finite; if not, the mixture is left as it is.
    */
   async step(): Promise<boolean> {
-    if (this.#round === null || this.#parameters === null) return true;
-    const statistics = await this.#energy.statistics();
-    this.#round = null;
+    if (this.#roundsSinceStep === 0 || this.#parameters === null) return true;
+    const statistics = await this.#training.statistics();
     this.#roundsSinceStep = 0;
     if (statistics.nonFinite) return false;
     const parameters = this.#parameters;
@@ -260,7 +261,7 @@ export class GmmPrior extends RegularizerBase {
 
   /** Frees what the last step keeps on a GPU. */
   dispose(): void {
-    this.#energy.dispose();
+    this.#training.dispose();
     this.#round = null;
   }
 
@@ -313,22 +314,13 @@ export class GmmPrior extends RegularizerBase {
     this.#initialized = true;
   }
 
-  #beginRound(tape: object): void {
-    this.#round = { tape, met: new Set() };
-    this.#energy.begin(toMixture(this.#parameters!));
-    if (++this.#roundsSinceStep === 3) {
-      warnOnce(`gmmPrior:${this.name}`,
-        `gmmPrior '${this.name}': nobody trains its mixture. Add klMergeQuantization({prior}) to the callbacks of model.fit.`); // prettier-ignore
-    }
-  }
-
-  #energyOutsideTraining(weight: Tensor): Scalar {
-    const energy = new MixtureEnergy();
+  #beginRound(evaluation: object, training: boolean): void {
+    const energy = training ? this.#training : this.#looking;
+    this.#round = { evaluation, met: new Set(), energy };
     energy.begin(toMixture(this.#parameters!));
-    const scale = this.currentTau / this.trainingExamples;
-    const value = tfc.add(energy.of(weight, scale), scale * this.hyperpriorEnergy) as Scalar;
-    energy.dispose();
-    return value;
+    if (!training || ++this.#roundsSinceStep !== 3) return;
+    warnOnce(`gmmPrior:${this.name}`,
+      `gmmPrior '${this.name}': nobody trains its mixture. Add klMergeQuantization({prior}) to the callbacks of model.fit.`); // prettier-ignore
   }
 }
 

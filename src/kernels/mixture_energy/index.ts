@@ -15,10 +15,16 @@ export const isReadInsideStep = (): boolean => tfc.getKernel(MIXTURE_ENERGY, tfc
  */
 export class MixtureEnergy {
   readonly #table = new TabulatedEnergy();
+  readonly #keepsSums: boolean;
   #mixture: Mixture | null = null;
   #tableIsSet = false;
   #deviceSums: Tensor1D[] = [];
   #deviceCount = 0;
+
+  /** @param keepsSums whether {@link statistics} will be asked for: on a GPU the sums then stay there until it is. */
+  constructor({ keepsSums = true } = {}) {
+    this.#keepsSums = keepsSums;
+  }
 
   /** Starts a round with this mixture and forgets the sums of the last one. */
   begin(mixture: Mixture): void {
@@ -81,8 +87,10 @@ export class MixtureEnergy {
       return [energy as Scalar, gradient];
     }
     const { energy, gradient, sums } = deviceEnergy(weight, mixture);
-    this.#deviceSums.push(tfc.keep(sums));
-    this.#deviceCount += weight.size;
+    if (this.#keepsSums) {
+      this.#deviceSums.push(tfc.keep(sums));
+      this.#deviceCount += weight.size;
+    }
     return [tfc.mul(scale, energy), tfc.mul(scale, gradient)];
   }
 
