@@ -70,10 +70,10 @@ export function alive(): { tensors: number; buffers: number } {
   return { tensors: numTensors, buffers: numDataBuffers };
 }
 
-/** Asserts |actual − expected| ≤ tolerance · max|expected| for each pair; the message names `what`. */
-export function expectNear(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void {
+/** Asserts |actual − expected| ≤ tolerance · max(|expected|, least) for each pair; the message names `what`. */
+export function expectNear(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, least = 1e-30): void {
   expect(actual.length, `${what}: number of values`).toBe(expected.length);
-  let scale = 1e-30;
+  let scale = least;
   let worst = 0;
   for (let i = 0; i < expected.length; i++) {
     scale = Math.max(scale, Math.abs(expected[i]));

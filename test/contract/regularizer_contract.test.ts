@@ -62,7 +62,7 @@ describe('each check of the regularizer contract can fail', () => {
     layerUsedTwice: 'twice', ...more,
   });
   const cases: Array<[string, RegularizerContractArgs<SmoothArgs>, RegExp]> = [
-    ['comes back from the JSON of a saved model with the same class and config', spec('state'), /to deeply equal/],
+    ['comes back from the JSON of a saved model with the same class and config', spec('state'), /config\.strength after loading/],
     ['comes back from the JSON of a saved model with the same class and config', spec(undefined, { name: 'Other' }), /to be 'Other'/],
     ['holds every given argument in its config, under the same name', spec('config'), /config\.strength/],
     ['adds the energy of the reference to the loss, one instance over several layers', spec('energy'), /energy: largest error/],
