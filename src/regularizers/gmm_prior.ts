@@ -274,10 +274,9 @@ export class GmmPrior extends RegularizerBase {
 
   /** Reunites the regularizers that one saved model names alike: the host makes an instance per layer. */
   static fromConfig<T extends serialization.Serializable>(_cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict): T {
-    const { state, occurrence, customObjects: _, ...args } = config as unknown as GmmPriorArgs & {
+    const { state, occurrence, ...args } = config as unknown as GmmPriorArgs & {
       state?: GmmPriorState;
       occurrence?: number;
-      customObjects?: unknown;
     };
     const known = loading.get(args.name ?? '');
     // The same occurrence twice means that another model is being loaded.
@@ -285,6 +284,8 @@ export class GmmPrior extends RegularizerBase {
       known.occurrences.add(occurrence);
       return known.prior as unknown as T;
     }
+    // The host adds a key of its own.
+    delete (args as Record<string, unknown>)['customObjects'];
     const prior = new GmmPrior(args);
     if (state) prior.#restore(state);
     if (loading.size === 0) queueMicrotask(() => loading.clear());

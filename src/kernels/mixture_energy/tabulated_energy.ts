@@ -4,8 +4,7 @@
  * for the mixture's own statistics. O(weights + nodes · components); no weights × components array exists.
  *
  * Grid. [lo, hi] is cut into equal bins, each bin into 2^k equal cells (so a lookup is two multiplications and no search).
- * A cell is halved until, at its middle, interpolation meets the exact value within `TOLERANCE`: for the slope relative to
- * Σ r_j/σ_j, for r_j, r_j z_j and r_j z_j² (z = (x − μ_j)/σ_j) absolutely. Bins that hold fewer weights than the cells
+ * Cells are halved until interpolation meets the exact values (grid_levels.ts). Bins that hold fewer weights than the cells
  * they would need, bins far from every component, and everything outside [lo, hi], are summed exactly instead.
  *
  * Refinement. The values at the nodes are exact for the current mixture at every step; only where the nodes stand may be
@@ -13,16 +12,13 @@
  * variance or log mixing proportion by more than `MAX_DRIFT`, or when more weights than planned fell on the exact path. Each
  * bin takes the finest resolution among its neighbours, so that what moves within that drift still meets fine cells.
  */
+import { binLevels, isFar, MAX_LEVEL } from './grid_levels.js';
 import { emptyStatistics, MixturePoint, type Mixture, type MixtureStatistics } from './mixture.js';
 
 const BINS = 1024;
-const TOLERANCE = 1e-6;
 const MAX_DRIFT = 0.05;
 /** Bins on either side whose resolution a bin takes over. */
 const SPREAD = 3;
-/** z² beyond which a point counts as far from a component: there a drift of log σ² by δ shifts exponents by z² δ / 2. */
-const FAR = 30;
-const MAX_LEVEL = 12;
 /** The share of the weights that may take the exact path, beside twice those the grid meant for it, before it is laid anew. */
 const MAX_EXACT = 0.005;
 
@@ -181,7 +177,7 @@ export class TabulatedEnergy {
     const width = (greatest + margin - lo) / BINS;
     const occupancy = this.#occupancy(lo, width);
 
-    const levels = binLevels(mixture, lo, width, occupancy);
+    const levels = binLevels(mixture, lo, width, BINS, occupancy);
     const cells = new Int32Array(BINS);
     for (let b = 0; b < BINS; b++) {
       if (isFar(mixture, lo + b * width, lo + (b + 1) * width)) continue;
@@ -304,103 +300,4 @@ function hermite(into: Float64Array, k: number, v0: number, d0: number, v1: numb
   into[k + 1] = d0;
   into[k + 2] = 3 * (v1 - v0) - 2 * d0 - d1;
   into[k + 3] = 2 * (v0 - v1) + d0 + d1;
-}
-
-/** Whether all of [from, to] is far from every component. */
-function isFar({ means, variances }: Mixture, from: number, to: number): boolean {
-  for (let j = 0; j < means.length; j++) {
-    const gap = Math.max(from - means[j], means[j] - to, 0);
-    if (gap * gap <= FAR * variances[j]) return false;
-  }
-  return true;
-}
-
-interface Node {
-  x: number;
-  slope: number;
-  curvature: number;
-  responsibility: Float64Array;
-}
-
-/**
- * How often each bin must be halved for interpolation to meet `TOLERANCE` (MAX_LEVEL + 1: it cannot). Bins in a stretch
- * without weights are not looked into: 0.
- */
-function binLevels(mixture: Mixture, lo: number, width: number, occupancy: Float64Array | null): Uint8Array {
-  const point = new MixturePoint(mixture);
-  const node = (x: number): Node => {
-    point.at(x);
-    return { x, slope: point.slope, curvature: point.curvature, responsibility: point.responsibility.slice() };
-  };
-  const sigma = Float64Array.from(mixture.variances, Math.sqrt);
-
-  // A cell wider than a σ could step over that component without seeing it.
-  const least = new Uint8Array(BINS);
-  for (let j = 0; j < sigma.length; j++) {
-    const level = Math.ceil(Math.log2(width / sigma[j]));
-    if (level <= 0) continue;
-    const from = Math.max(0, Math.floor((mixture.means[j] - 8 * sigma[j] - lo) / width));
-    const to = Math.min(BINS - 1, Math.floor((mixture.means[j] + 8 * sigma[j] - lo) / width));
-    for (let b = from; b <= to; b++) least[b] = Math.max(least[b], Math.min(level, MAX_LEVEL + 1));
-  }
-
-  const depth = (left: Node, right: Node, level: number, required: number): number => {
-    if (level > MAX_LEVEL) return level;
-    const middle = node(0.5 * (left.x + right.x));
-    if (level >= required && meetsTolerance(left, middle, right, mixture.means, sigma)) return level;
-    const first = depth(left, middle, level + 1, required);
-    return first > MAX_LEVEL ? first : Math.max(first, depth(middle, right, level + 1, required));
-  };
-
-  const levels = new Uint8Array(BINS);
-  let left: Node | null = null;
-  for (let b = 0; b < BINS; b++) {
-    if (occupancy !== null && !(occupancy[b] > 0 || occupancy[b - 1] > 0 || occupancy[b + 1] > 0)) {
-      left = null;
-      continue;
-    }
-    const right = node(lo + (b + 1) * width);
-    levels[b] = depth(left ?? node(lo + b * width), right, 0, least[b]);
-    left = right;
-  }
-  return levels;
-}
-
-/**
- * Compares value and slope of the Hermite interpolant of [left, right] with the exact ones in the middle (the value alone
- * would miss what is antisymmetric there; an error in slope of δ stands for one in value of about h·δ/6).
- */
-function meetsTolerance(left: Node, middle: Node, right: Node, means: ArrayLike<number>, sigma: Float64Array): boolean {
-  const h = right.x - left.x;
-  const error = (v0: number, d0: number, v: number, d: number, v1: number, d1: number) =>
-    Math.max(
-      Math.abs(0.5 * (v0 + v1) + 0.125 * h * (d0 - d1) - v),
-      Math.abs(1.5 * (v1 - v0) - 0.25 * h * (d0 + d1) - h * d) / 6,
-    );
-  let slopeScale = 0;
-  for (let j = 0; j < sigma.length; j++) slopeScale += middle.responsibility[j] / sigma[j];
-  const ofSlope = error(left.slope, left.curvature, middle.slope, middle.curvature, right.slope, right.curvature);
-  if (ofSlope > TOLERANCE * slopeScale) return false;
-  for (let j = 0; j < sigma.length; j++) {
-    const r0 = left.responsibility[j];
-    const r = middle.responsibility[j];
-    const r1 = right.responsibility[j];
-    if (r0 < 1e-12 && r1 < 1e-12 && r < 1e-12) continue;
-    const s = sigma[j];
-    const z0 = (left.x - means[j]) / s;
-    const z = (middle.x - means[j]) / s;
-    const z1 = (right.x - means[j]) / s;
-    const d0 = r0 * (left.slope - z0 / s);
-    const d = r * (middle.slope - z / s);
-    const d1 = r1 * (right.slope - z1 / s);
-    if (error(r0, d0, r, d, r1, d1) > TOLERANCE) return false;
-    if (error(r0 * z0, d0 * z0 + r0 / s, r * z, d * z + r / s, r1 * z1, d1 * z1 + r1 / s) > TOLERANCE) return false;
-    const ofSquare = error(
-      r0 * z0 * z0, d0 * z0 * z0 + (2 * r0 * z0) / s,
-      r * z * z, d * z * z + (2 * r * z) / s,
-      r1 * z1 * z1, d1 * z1 * z1 + (2 * r1 * z1) / s,
-    ); // prettier-ignore
-    if (ofSquare > TOLERANCE * Math.max(1, r * z * z)) return false;
-  }
-  return true;
 }
