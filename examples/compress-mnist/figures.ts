@@ -256,11 +256,11 @@ function phaseMark(epoch: number) {
 }
 
 function other(bytes: number) {
-  return { name: 'everything else', bytes, label: `${bytes} bytes` };
+  return { name: 'topology, frame', bytes, label: `${bytes.toFixed(0)} bytes` };
 }
 
 function byteLabel(bytes: number, parameters: number): string {
-  return `${bytes} bytes (${((8 * bytes) / parameters).toFixed(2)})`;
+  return `${bytes.toFixed(0)} bytes (${((8 * bytes) / parameters).toFixed(2)})`;
 }
 
 /** 1, 2 and 5 of each decade that occurs. */

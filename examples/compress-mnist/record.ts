@@ -80,7 +80,7 @@ export interface SeedRecord {
   /** ‖w − q‖ / ‖w‖ of quantising. */
   relativeDistance: number;
   tensors: TensorBytes[];
-  /** Bytes of the file that belong to no tensor: header, packed topology, checksum. */
+  /** Bytes of the file that belong to no tensor: frame, packed topology, checksum. Fractions, as the coder does not stop at bytes. */
   otherBytes: number;
   fileBytes: number;
   ratio: number;
