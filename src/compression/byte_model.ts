@@ -2,82 +2,63 @@
  * Coding of bytes: text (the topology and everything else that is JSON) by mixed contexts of the last bytes and the
  * longest match, primed with what tfjs usually writes; and the byte planes of numbers that have no small codebook.
  */
-import { BitMixer } from './bit_model.js';
+import { bitMixer } from './bit_model.js';
 import type { BitCoder } from './range_coder.js';
 import { PRIMER } from './primer.js';
 
-const TABLE_BITS = 16;
-const TABLE_SIZE = 1 << TABLE_BITS;
+const SHIFT = 16;
+const TABLE_SIZE = 2 ** (32 - SHIFT);
 const ORDERS = [1, 2, 3, 4, 6];
+/** Which of them finds a match: four bytes. */
+const MATCH_ORDER = 3;
 
-/** Predicts the next byte of a text from all bytes before it. */
-class TextModel {
-  private readonly mixer = new BitMixer({
-    sizes: [256, ...ORDERS.map(() => TABLE_SIZE), 64, TABLE_SIZE],
-    sets: 3,
-    weight: 0.3,
-    rate: 0.004,
-    limit: 250,
-  });
-  private readonly history: number[] = [];
-  private readonly hashes = new Int32Array(ORDERS.length + 1);
-  private readonly lastSeen = new Map<number, number>();
-  private matchAt = -1;
-  private matchLength = 0;
+/** Predicts the next byte of a text from all bytes before it; returns the function that codes one. */
+function textModel(): (coder: BitCoder, byte: number) => number {
+  const orders = ORDERS.length;
+  const mixer = bitMixer([256, 64, ...ORDERS.map(() => TABLE_SIZE)], 0.3, 0.004, 250, 3);
+  const { context } = mixer;
+  const history: number[] = [];
+  const hashes = new Int32Array(orders);
+  const lastSeen = new Map<number, number>();
+  let matchAt = -1;
+  let matchLength = 0;
 
-  code(coder: BitCoder, byte: number): number {
-    const { mixer, hashes, history } = this;
-    const { context } = mixer;
-    const expected = this.matchAt >= 0 ? history[this.matchAt] : -1;
+  return (coder, byte) => {
+    const expected = matchAt >= 0 ? history[matchAt] : -1;
     let node = 1;
     for (let k = 7; k >= 0; k--) {
-      context[0] = node;
-      for (let i = 0; i < hashes.length; i++) {
-        const slot = i < ORDERS.length ? i + 1 : i + 2;
-        context[slot] = (Math.imul(hashes[i] + node * 0x9e3779b1, 0x2c1b3c6d) >>> (32 - TABLE_BITS)) & (TABLE_SIZE - 1);
-      }
       const matches = expected >= 0 && (expected | 256) >> (k + 1) === node;
-      const length = Math.min(this.matchLength, 31);
-      context[ORDERS.length + 1] = matches ? length * 2 + ((expected >> k) & 1) : 0;
-      node = node * 2 + mixer.code(coder, (byte >> k) & 1, !matches ? 0 : length < 12 ? 1 : 2);
+      context[0] = node;
+      context[1] = matches ? Math.min(matchLength, 31) * 2 + ((expected >> k) & 1) : 0;
+      for (let i = 0; i < orders; i++) context[i + 2] = Math.imul(hashes[i] + node * 0x9e3779b1, 0x2c1b3c6d) >>> SHIFT;
+      node = node * 2 + mixer.code(coder, (byte >> k) & 1, matches ? (matchLength < 12 ? 1 : 2) : 0);
     }
-    this.learn(node - 256);
-    return node - 256;
-  }
-
-  private learn(byte: number): void {
-    const { history, hashes } = this;
+    byte = node - 256;
     history.push(byte);
     const end = history.length;
-    for (let i = 0; i < ORDERS.length; i++) {
-      let hash = ORDERS[i];
-      for (let back = 1; back <= ORDERS[i]; back++) hash = Math.imul(hash ^ (history[end - back] ?? 0), 0x01000193) + i;
-      hashes[i] = hash;
+    ORDERS.forEach((order, i) => {
+      hashes[i] = order;
+      for (let back = 1; back <= order; back++) hashes[i] = Math.imul(hashes[i] ^ history[end - back], 0x01000193) + i;
+    });
+    if (expected === byte) {
+      matchAt++;
+      matchLength++;
+    } else {
+      matchAt = lastSeen.get(hashes[MATCH_ORDER]) ?? -1;
+      matchLength = 1;
     }
-    // The last context is the word so far: letters and digits since the last other byte.
-    const letter = (byte >= 48 && byte < 58) || (byte >= 65 && byte < 91) || (byte >= 97 && byte < 123);
-    hashes[ORDERS.length] = letter ? Math.imul(hashes[ORDERS.length] ^ byte, 0x01000193) + 77 : Math.imul(byte, 0x9e3779b1);
-
-    if (this.matchAt >= 0 && history[this.matchAt] === byte) {
-      this.matchAt++;
-      this.matchLength++;
-    } else this.matchAt = -1;
-    const key = hashes[3];
-    if (this.matchAt < 0) {
-      this.matchAt = this.lastSeen.get(key) ?? -1;
-      this.matchLength = this.matchAt < 0 ? 0 : 1;
-    }
-    this.lastSeen.set(key, end);
-  }
+    lastSeen.set(hashes[MATCH_ORDER], end);
+    return byte;
+  };
 }
 
 const NO_CODER: BitCoder = { bit: (_, bit) => bit, raw: () => undefined };
 
 /** Codes UTF-8 text whose length both sides know. The decoder fills `bytes`. */
 export function codeText(coder: BitCoder, bytes: Uint8Array): void {
-  const model = new TextModel();
-  for (const byte of new TextEncoder().encode(PRIMER)) model.code(NO_CODER, byte);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = model.code(coder, bytes[i]);
+  const model = textModel();
+  for (const byte of new TextEncoder().encode(PRIMER)) model(NO_CODER, byte);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = model(coder, bytes[i]);
 }
 
 /**
@@ -94,7 +75,7 @@ export function codePlanes(coder: BitCoder, bytes: Uint8Array, width: number, pl
     for (let i = 0; i < count; i++) plane[i] = bytes[i * width + k];
     if (modelled === 0) coder.raw(plane);
     else {
-      const mixer = new BitMixer({ sizes: [256, 8, 65536], weight: 0.4, rate: 0.004, limit: 500 });
+      const mixer = bitMixer([256, 8, 65536], 0.4, 0.004, 500);
       for (let i = 0; i < count; i++) {
         const above = k + 1 < width ? bytes[i * width + k + 1] << 8 : 0;
         let node = 1;

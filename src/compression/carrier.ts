@@ -7,23 +7,14 @@ import { decodeModelArtifacts } from './container_reader.js';
 
 export const CARRIER_FORMAT = 'tfws';
 
-/** The bytes that `artifacts` carry; throws if they are not a carrier of ours. */
-export function unwrapCarrier(artifacts: io.ModelArtifacts, source: string): io.ModelArtifacts {
-  const { weightData, format, modelTopology } = artifacts;
-  const topology = modelTopology as { class_name?: unknown } | undefined;
-  if ((format !== CARRIER_FORMAT && topology?.class_name !== CARRIER_FORMAT) || weightData === undefined) {
-    throw new Error(
-      `compressed: ${source} holds a model that was saved without compressed(…). Load it without compressed(…), or save it again with it.`,
-    );
+/** The model that `artifacts` carry; throws if they are not a carrier of ours. */
+export async function unwrapCarrier(artifacts: io.ModelArtifacts, source: string): Promise<io.ModelArtifacts> {
+  const { weightData, modelTopology } = artifacts;
+  if ((modelTopology as { class_name?: unknown } | undefined)?.class_name !== CARRIER_FORMAT || weightData === undefined) {
+    throw new Error(`compressed: ${source} holds a model saved without compressed(…). Load it without compressed(…).`);
   }
-  const parts = Array.isArray(weightData) ? weightData : [weightData];
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(new Uint8Array(part), offset);
-    offset += part.byteLength;
-  }
-  return decodeModelArtifacts(bytes, source);
+  const bytes = await new Blob(Array.isArray(weightData) ? weightData : [weightData]).arrayBuffer();
+  return decodeModelArtifacts(new Uint8Array(bytes), source);
 }
 
 /** Stock artefacts that carry the bytes of a `.tfws` file. */

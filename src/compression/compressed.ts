@@ -46,7 +46,11 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
   const { resumable = false } = args;
   if (typeof resumable !== 'boolean') throw new Error(`compressed: resumable must be true or false, got ${describe(resumable)}.`);
   return {
-    load: compressedSource(target).load,
+    load: async () => {
+      const artifacts = await compressedSource(target).load();
+      checkTopology(artifacts, sourceName(target));
+      return artifacts;
+    },
     save: async (artifacts) => {
       checkTopology(artifacts, 'the model to be saved');
       const packed = resumable ? artifacts : stripTraining(artifacts);

@@ -1,16 +1,17 @@
 /** The loading half of `compressed`: finds the bytes of a `.tfws` file behind a path, a URL or an IOHandler. */
 import { io } from '@tensorflow/tfjs-core';
 import { unwrapCarrier } from './carrier.js';
-import { decodeModelArtifacts, hasMagic } from './container_reader.js';
-import { checkTopology } from './topology_check.js';
+import { decodeModelArtifacts } from './container_reader.js';
 
-export const FILE_NAME = 'model.tfws';
+/** The file that a path or URL means: itself if it ends in `.tfws` (before any query), otherwise `model.tfws` in that directory. */
+export const fileAt = (path: string): string =>
+  /\.tfws([?#]|$)/.test(path) ? path : path.replace(/\/*([?#]|$)/, '/model.tfws$1');
 
 /** A module of Node, by a specifier that bundlers for the browser leave alone. */
 export const nodeModule = <T>(name: string): Promise<T> =>
   import(/* webpackIgnore: true */ /* @vite-ignore */ `node:${name}`) as Promise<T>;
 
-const isNode = (): boolean => typeof process !== 'undefined' && process.versions?.node !== undefined;
+const isNode = (): boolean => typeof process === 'object' && process.versions?.node !== undefined;
 
 /** The path of `file://path`, or of a plain path in Node; null for every other kind of URL. */
 export function filePath(url: string): string | null {
@@ -24,13 +25,7 @@ export function filePath(url: string): string | null {
  * directory, any other URL for which tfjs has a handler (`indexeddb://`, `localstorage://`), or an IOHandler.
  */
 export function compressedSource(source: string | io.IOHandler): io.IOHandler & { load: io.LoadHandler } {
-  return {
-    load: async () => {
-      const artifacts = await loadArtifacts(source);
-      checkTopology(artifacts, sourceName(source));
-      return artifacts;
-    },
-  };
+  return { load: () => loadArtifacts(source) };
 }
 
 export const sourceName = (source: string | io.IOHandler): string => (typeof source === 'string' ? `'${source}'` : 'the IOHandler');
@@ -43,34 +38,19 @@ async function loadArtifacts(source: string | io.IOHandler): Promise<io.ModelArt
     if (/^https?:/.test(source) || !source.includes('://')) return decodeModelArtifacts(await download(source, name), name);
   }
   const handler = typeof source === 'string' ? io.getLoadHandlers(source)[0] : source;
-  if (handler?.load === undefined) throw new Error(`compressed: ${name} cannot be loaded from: no handler with a load method.`);
-  return unwrapCarrier(await handler.load(), name);
+  if (handler?.load === undefined) throw new Error(`compressed: ${name} has no handler that can load.`);
+  return await unwrapCarrier(await handler.load(), name);
 }
 
 async function readFile(path: string, name: string): Promise<Uint8Array> {
   const fs = await nodeModule<typeof import('node:fs/promises')>('fs/promises');
-  try {
-    const directory = (await fs.stat(path)).isDirectory();
-    return await fs.readFile(directory ? `${path.replace(/\/+$/, '')}/${FILE_NAME}` : path);
-  } catch (error) {
-    throw new Error(`compressed: ${name} cannot be read: ${(error as Error).message}.`, { cause: error });
-  }
+  return await fs.readFile(fileAt(path)).catch((error: Error) => {
+    throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
+  });
 }
 
 async function download(url: string, name: string): Promise<Uint8Array> {
-  const [address, query = ''] = url.split(/(?=[?#])/, 2);
-  const inside = `${address.replace(/\/+$/, '')}/${FILE_NAME}${query}`;
-  // A name with an extension is a file and one with a slash at the end a directory; otherwise only asking tells.
-  const candidates = address.endsWith('/') ? [inside] : /\.[^/.]+$/.test(address.replace(/^\w+:\/\/[^/]*/, '')) ? [url] : [url, inside];
-  let status = '';
-  for (const candidate of candidates) {
-    const response = await fetch(candidate);
-    if (!response.ok) {
-      status = `${response.status} ${response.statusText} for ${candidate}`;
-      continue;
-    }
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (hasMagic(bytes) || candidate === candidates[candidates.length - 1]) return bytes;
-  }
-  throw new Error(`compressed: ${name} cannot be fetched: ${status}.`);
+  const response = await fetch(fileAt(url));
+  if (!response.ok) throw new Error(`compressed: ${name} cannot be read: HTTP ${response.status} for ${fileAt(url)}.`);
+  return new Uint8Array(await response.arrayBuffer());
 }

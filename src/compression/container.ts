@@ -5,7 +5,7 @@ import { crc32 } from './checksum.js';
 import {
   HEADER_BYTES, isSpec, MAGIC, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE, VERSION,
 } from './container_reader.js';
-import { type BitCoder, codeNumber, RangeEncoder } from './range_coder.js';
+import { type BitCoder, codeNumber, RangeEncoder, type Section } from './range_coder.js';
 import { codeTensor, newHistory, type TensorBytes, type TensorPlan } from './tensor_codec.js';
 import { collectFacts, planTensor, type Quantity } from './tensor_planner.js';
 
@@ -65,17 +65,11 @@ export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): Encod
   const facts = collectFacts(tensors, specs.map(quantityOf));
   const history = newHistory();
   const weights = specs.map((spec, i): EncodedWeight => {
-    const sizes = { header: 0, codebook: 0, data: 0 };
-    let current: keyof typeof sizes = 'header';
     const plan = tensors[i].bytes.length === 0 ? null : planTensor(facts, i, history);
-    codeTensor(counter, { ...tensors[i] }, history, plan, (section) => {
-      sizes[current] += counter.take();
-      current = section;
-    });
-    sizes[current] += counter.take();
-    return {
-      spec, plan, tensor: tensors[i], headerBytes: sizes.header, codebookBytes: sizes.codebook, dataBytes: sizes.data,
-    };
+    if (plan !== null) codeTensor(counter, tensors[i], history, plan);
+    else codeTensor(counter, tensors[i], history);
+    const { header, codebook, data } = counter.take();
+    return { spec, plan, tensor: tensors[i], headerBytes: header, codebookBytes: codebook, dataBytes: data };
   });
   const bytes = frame(encoder.finish());
   const values = tensors.reduce((sum, tensor) => sum + tensor.bytes.length / tensor.width, 0);
@@ -87,24 +81,29 @@ export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): Encod
 
 /** Passes bits on and adds up their information content, so that parts of one stream can be told apart. */
 class CountingCoder implements BitCoder {
-  private bits = 0;
+  private section: Section = 'header';
+  private bytes = { header: 0, codebook: 0, data: 0 };
 
   constructor(private readonly inner: BitCoder) {}
 
   bit(p: number, bit: number): number {
-    this.bits -= Math.log2(bit ? p : 1 - p);
+    this.bytes[this.section] -= Math.log2(bit ? p : 1 - p) / 8;
     return this.inner.bit(p, bit);
   }
 
   raw(bytes: Uint8Array): void {
-    this.bits += 8 * bytes.length;
+    this.bytes[this.section] += bytes.length;
     this.inner.raw(bytes);
   }
 
-  /** Bytes since the last call. */
-  take(): number {
-    const bytes = this.bits / 8;
-    this.bits = 0;
+  mark(section: Section): void {
+    this.section = section;
+  }
+
+  /** Bytes since the last call, by section. */
+  take(): Record<Section, number> {
+    const { bytes } = this;
+    this.bytes = { header: 0, codebook: 0, data: 0 };
     return bytes;
   }
 }

@@ -8,7 +8,7 @@ import { codeText } from './byte_model.js';
 import { crc32 } from './checksum.js';
 import { matrixShape } from './index_model.js';
 import { codeNumber, P_MIN, RangeDecoder } from './range_coder.js';
-import { codeTensor, newHistory, type TensorBytes } from './tensor_codec.js';
+import { codeTensor, newHistory } from './tensor_codec.js';
 
 export const MAGIC = 'TFWS';
 export const VERSION = 1;
@@ -19,9 +19,7 @@ export const TEXT_PER_BYTE = 4096;
 
 type Spec = io.WeightsManifestEntry;
 
-const WIDTHS: Record<string, number> = {
-  float32: 4, int32: 4, bool: 1, string: 1, complex64: 4, uint8: 1, uint16: 2, float16: 2,
-};
+const WIDTHS: Record<string, number> = { bool: 1, string: 1, uint8: 1, uint16: 2, float16: 2, float32: 4, int32: 4, complex64: 4 };
 
 /** How a weight lies in the concatenated weight data. `stringBytes` is the length of a string tensor. */
 export function tensorLayout(spec: Spec, stringBytes: number): { width: number; count: number; columns: number } {
@@ -33,9 +31,8 @@ export function tensorLayout(spec: Spec, stringBytes: number): { width: number; 
 }
 
 export function isSpec(spec: unknown): spec is Spec {
-  const { name, shape, dtype, quantization } = (spec ?? {}) as Partial<Spec>;
+  const { shape, dtype, quantization } = spec as Partial<Spec>;
   return (
-    typeof name === 'string' &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isSafeInteger(n) && n >= 0) &&
     (quantization?.dtype ?? dtype ?? '') in WIDTHS
@@ -44,7 +41,7 @@ export function isSpec(spec: unknown): spec is Spec {
 
 /** Whether bytes begin like a `.tfws` file. */
 export function hasMagic(bytes: Uint8Array): boolean {
-  return [...MAGIC].every((c, i) => bytes[i] === c.charCodeAt(0));
+  return String.fromCharCode(...bytes.subarray(0, 4)) === MAGIC;
 }
 
 /**
@@ -56,60 +53,49 @@ export function decodeModelArtifacts(bytes: Uint8Array, source = 'these bytes'):
   try {
     return decodeBody(bytes);
   } catch (error) {
-    throw new Error(`compressed: ${source} is not a well-formed .tfws file: ${(error as Error).message}.`, { cause: error });
+    throw new Error(`compressed: ${source} is damaged: ${(error as Error).message}.`);
   }
 }
 
 function checkFrame(bytes: Uint8Array, source: string): void {
-  const fail = (why: string): never => {
-    throw new Error(`compressed: ${source} ${why}`);
+  const damaged = (): boolean => {
+    const stored = bytes[5] | (bytes[6] << 8) | (bytes[7] << 16) | (bytes[8] << 24);
+    return bytes.length < HEADER_BYTES || stored >>> 0 !== crc32(bytes.subarray(HEADER_BYTES));
   };
-  if (bytes.length === 0) fail('is empty. Save the model again with model.save(compressed(…)).');
-  if (!hasMagic(bytes)) {
-    fail(`is not a .tfws file (it must begin with '${MAGIC}'). A stock model.json loads without compressed(…).`);
-  }
-  if (bytes.length < HEADER_BYTES) fail(`is truncated: ${bytes.length} bytes.`);
-  if (bytes[4] > VERSION) {
-    fail(`has format version ${bytes[4]}; this tfjs-weight-sharing reads up to ${VERSION}. Install a newer one.`);
-  }
-  if (bytes[4] === 0) fail('has format version 0, which does not exist: it is damaged.');
-  const stored = (bytes[5] | (bytes[6] << 8) | (bytes[7] << 16) | (bytes[8] << 24)) >>> 0;
-  if (stored !== crc32(bytes.subarray(HEADER_BYTES))) {
-    fail('is truncated or damaged: its checksum does not match. Fetch or save it again.');
-  }
+  const problem =
+    bytes.length === 0 ? 'is empty. Save the model again'
+    : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with '${MAGIC}'). A stock model.json loads without compressed(…)`
+    : bytes[4] > VERSION ? `has format version ${bytes[4]}, this package reads up to ${VERSION}. Install a newer tfjs-weight-sharing`
+    : damaged() ? 'is truncated or damaged: its checksum does not match. Fetch or save it again'
+    : ''; // prettier-ignore
+  if (problem !== '') throw new Error(`compressed: ${source} ${problem}.`);
 }
 
 function decodeBody(bytes: Uint8Array): io.ModelArtifacts {
   const coder = new RangeDecoder(bytes, HEADER_BYTES);
   const limit = (value: number, perByte: number, what: string): void => {
-    if (!(value <= perByte * bytes.length)) throw new Error(`it declares ${value} ${what}, more than ${bytes.length} bytes can hold`);
+    if (!(value <= perByte * bytes.length)) throw new Error(`${value} ${what} cannot be in ${bytes.length} bytes`);
   };
-  const textLength = codeNumber(coder, 0);
-  limit(textLength, TEXT_PER_BYTE, 'bytes of text');
+  const textLength = codeNumber(coder);
+  limit(textLength, TEXT_PER_BYTE, 'bytes');
   const text = new Uint8Array(textLength);
   codeText(coder, text);
   const artifacts = JSON.parse(new TextDecoder().decode(text)) as io.ModelArtifacts;
-  const padding = codeNumber(coder, 0);
-  limit(padding, 1, 'bytes of padding');
+  const padding = codeNumber(coder);
+  limit(padding, 1, 'bytes');
   coder.raw(new Uint8Array(padding));
   const specs: unknown = artifacts.weightSpecs ?? [];
-  if (!Array.isArray(specs) || !specs.every(isSpec)) throw new Error('its list of weights is invalid');
+  if (!Array.isArray(specs) || !specs.every(isSpec)) throw new Error('its weights are not described');
 
-  const layouts = specs.map((spec) => tensorLayout(spec, spec.dtype === 'string' ? codeNumber(coder, 0) : 0));
-  let values = 0;
-  let total = 0;
-  for (const { count, width } of layouts) {
-    values += count;
-    total += count * width;
-  }
-  limit(values, VALUES_PER_BYTE, 'weights');
-  const data = new Uint8Array(total);
+  const layouts = specs.map((spec) => tensorLayout(spec, spec.dtype === 'string' ? codeNumber(coder) : 0));
+  const sum = (size: (layout: (typeof layouts)[0]) => number): number => layouts.reduce((total, layout) => total + size(layout), 0);
+  limit(sum(({ count }) => count), VALUES_PER_BYTE, 'weights');
+  const data = new Uint8Array(sum(({ count, width }) => count * width));
   const history = newHistory();
   let offset = 0;
   for (const { count, width, columns } of layouts) {
-    const tensor: TensorBytes = { bytes: data.subarray(offset, (offset += count * width)), width, columns };
-    codeTensor(coder, tensor, history, null);
+    codeTensor(coder, { bytes: data.subarray(offset, (offset += count * width)), width, columns }, history);
   }
-  if (!coder.exhausted) throw new Error('its length does not fit its content');
+  if (!coder.exhausted) throw new Error('its length is wrong');
   return artifacts.weightSpecs === undefined ? artifacts : { ...artifacts, weightData: data.buffer };
 }

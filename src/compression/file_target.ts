@@ -3,21 +3,16 @@
  * the same directory, fsync, rename, fsync of the directory. The host has no `file://` handler without tfjs-node, and
  * that one writes in place.
  */
-import { FILE_NAME, nodeModule } from './compressed_source.js';
+import { fileAt, nodeModule } from './compressed_source.js';
 
 let counter = 0;
-
-/** The file that a target path means: itself if it ends in `.tfws`, otherwise `model.tfws` in that directory. */
-export function targetFile(path: string): string {
-  return path.endsWith('.tfws') ? path : `${path.replace(/\/+$/, '')}/${FILE_NAME}`;
-}
 
 /** Writes `bytes` to what `path` means, creating directories, and returns the file's name. */
 export async function writeFileSafely(path: string, bytes: Uint8Array): Promise<string> {
   const fs = await nodeModule<typeof import('node:fs/promises')>('fs/promises');
   const { dirname } = await nodeModule<typeof import('node:path')>('path');
   // A link stays a link: its target is replaced.
-  const file = await fs.realpath(targetFile(path)).catch(() => targetFile(path));
+  const file = await fs.realpath(fileAt(path)).catch(() => fileAt(path));
   const directory = dirname(file);
   const temporary = `${file}.${process.pid}-${counter++}.tmp`;
   try {

@@ -16,7 +16,11 @@ export interface BitCoder {
   bit(p: number, bit: number): number;
   /** Codes bytes verbatim. The decoder fills `bytes`. */
   raw(bytes: Uint8Array): void;
+  /** Says what the next bits are for. Only the encoder of a size report listens. */
+  mark?(section: Section): void;
 }
+
+export type Section = 'header' | 'codebook' | 'data';
 
 /** The least probability a model may give: one byte then codes at most `SYMBOLS_PER_BYTE` symbols. */
 export const P_MIN = 1 / 65536;
@@ -112,7 +116,7 @@ export class RangeDecoder implements BitCoder {
   }
 
   raw(bytes: Uint8Array): void {
-    if (bytes.length > this.end) throw new Error('a tensor claims more bytes than the file has');
+    if (bytes.length > this.end) throw new Error('a tensor is too long');
     this.end -= bytes.length;
     bytes.set(this.bytes.subarray(this.end, this.end + bytes.length));
   }
@@ -128,12 +132,11 @@ export class RangeDecoder implements BitCoder {
   }
 }
 
-/** Codes a non-negative integer below 2³¹ (Elias gamma of `value + 1`). */
-export function codeNumber(coder: BitCoder, value: number): number {
+/** Codes a non-negative integer below 2³⁰ (Elias gamma of `value + 1`). */
+export function codeNumber(coder: BitCoder, value = 0): number {
   let length = 0;
-  const coded = value + 1;
-  while (length < 31 && coder.bit(0.5, coded >= 2 ** (length + 1) ? 1 : 0)) length++;
+  while (length < 30 && coder.bit(0.5, (value + 1) >> length > 1 ? 1 : 0)) length++;
   let result = 1;
-  for (let i = length - 1; i >= 0; i--) result = result * 2 + coder.bit(0.5, Math.floor(coded / 2 ** i) & 1);
+  while (length-- > 0) result = result * 2 + coder.bit(0.5, ((value + 1) >> length) & 1);
   return result - 1;
 }

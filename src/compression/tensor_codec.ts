@@ -22,11 +22,25 @@ export interface Codebook {
   width: number;
 }
 
-/** How the encoder decided to write a tensor. */
-export type TensorPlan =
-  | { kind: 'copy'; of: number }
-  | { kind: 'planes'; planes: number }
-  | { kind: 'indices'; codebook: Codebook; codebookPlanes: number; common: number; mode: IndexMode; indices: Uint16Array };
+/** How one tensor is written. The decoder passes a blank one and learns the same by reading. */
+export interface TensorPlan {
+  kind: 'planes' | 'indices' | 'copy';
+  /** `copy`: number of the earlier tensor with the same bytes. */
+  of: number;
+  /** `planes`: bit k says that the k-th byte of every value is coded, not verbatim. */
+  planes: number;
+  /** `indices`: the distinct values, the planes of that table, the index of each weight, and how those are coded. */
+  codebook: Codebook | null;
+  codebookPlanes: number;
+  indices: Uint16Array | null;
+  common: number;
+  mode: IndexMode;
+}
+
+export const blankPlan = (): TensorPlan => ({
+  kind: 'planes', of: 0, planes: 0, codebook: null, codebookPlanes: 0, indices: null, common: 0,
+  mode: { independent: true, transposed: false, lag: 1 },
+}); // prettier-ignore
 
 /** What later tensors may refer to. */
 export interface TensorHistory {
@@ -37,97 +51,69 @@ export interface TensorHistory {
 
 export const newHistory = (): TensorHistory => ({ tensors: [], codebooks: [], density: null });
 
-/** Told what the next bits are for: the size report listens. */
-export type SectionListener = (section: 'header' | 'codebook' | 'data') => void;
-
 const MAX_SYMBOLS = 65536;
 const KINDS = ['planes', 'indices', 'copy'] as const;
 
-/** Codes `tensor`; without a plan it decodes, filling `tensor.bytes`. Extends `history`. */
-export function codeTensor(
-  coder: BitCoder,
-  tensor: TensorBytes,
-  history: TensorHistory,
-  plan: TensorPlan | null,
-  section: SectionListener = () => undefined,
-): void {
-  if (tensor.bytes.length > 0) codeNonEmpty(coder, tensor, history, plan, section);
-  history.tensors.push(tensor);
-}
+const check = (holds: boolean, what: string): void => {
+  if (!holds) throw new Error(`${what} is out of range`);
+};
 
-function codeNonEmpty(
-  coder: BitCoder,
-  tensor: TensorBytes,
-  history: TensorHistory,
-  plan: TensorPlan | null,
-  section: SectionListener,
-): void {
+/** Codes `tensor`; with a blank plan it decodes, filling `tensor.bytes`. Extends `history`. */
+export function codeTensor(coder: BitCoder, tensor: TensorBytes, history: TensorHistory, plan = blankPlan()): void {
   const { bytes, width } = tensor;
-  section('header');
-  const kind = KINDS[codeKind(coder, plan === null ? 0 : KINDS.indexOf(plan.kind))];
-  if (kind === 'copy') {
-    const of = codeNumber(coder, plan?.kind === 'copy' ? plan.of : 0);
-    const source = history.tensors[of]?.bytes;
-    if (source === undefined || source.length !== bytes.length) throw new Error('a copied tensor does not fit');
-    if (plan === null) bytes.set(source);
-  } else if (kind === 'planes') {
-    section('data');
-    codePlanes(coder, bytes, width, plan?.kind === 'planes' ? plan.planes : 0);
-  } else codeByCodebook(coder, tensor, history, plan?.kind === 'indices' ? plan : null, section);
-}
-
-function codeKind(coder: BitCoder, kind: number): number {
-  return coder.bit(0.5, kind & 1) === 1 ? 1 : coder.bit(0.5, kind >> 1) * 2;
+  if (bytes.length > 0) {
+    coder.mark?.('header');
+    const kind = KINDS[codeNumber(coder, KINDS.indexOf(plan.kind))];
+    if (kind === 'indices') codeByCodebook(coder, tensor, history, plan);
+    else if (kind === 'planes') {
+      coder.mark?.('data');
+      codePlanes(coder, bytes, width, plan.planes);
+    } else {
+      const source = history.tensors[codeNumber(coder, plan.of)]?.bytes;
+      check(source?.length === bytes.length, 'a copied tensor');
+      bytes.set(source);
+    }
+  }
+  history.tensors.push(tensor);
 }
 
 function codeByCodebook(
   coder: BitCoder,
-  tensor: TensorBytes,
+  { bytes, width, columns }: TensorBytes,
   history: TensorHistory,
-  plan: Extract<TensorPlan, { kind: 'indices' }> | null,
-  section: SectionListener,
+  plan: TensorPlan,
 ): void {
-  const { bytes, width, columns } = tensor;
   const { codebooks } = history;
   const count = bytes.length / width;
-  const known = plan === null ? -1 : codebooks.indexOf(plan.codebook);
-  const which = codeNumber(coder, known >= 0 ? known : codebooks.length);
-  section('codebook');
-  if (which >= codebooks.length) codebooks.push(codeCodebook(coder, width, plan));
+  const known = codebooks.indexOf(plan.codebook!);
+  const which = codeNumber(coder, known < 0 ? codebooks.length : known);
+  if (which === codebooks.length) {
+    coder.mark?.('codebook');
+    const size = codeNumber(coder, plan.codebook === null ? 0 : plan.codebook.bytes.length / width - 1) + 1;
+    check(size <= MAX_SYMBOLS, 'a codebook');
+    const codebook = plan.codebook ?? { bytes: new Uint8Array(size * width), width };
+    codePlanes(coder, codebook.bytes, width, plan.codebookPlanes);
+    codebooks.push(codebook);
+  }
   const codebook = codebooks[which];
-  if (codebook === undefined || codebook.width !== width) throw new Error('a codebook is missing');
-  section('data');
+  check(codebook?.width === width, 'a codebook');
+  coder.mark?.('data');
   const symbols = codebook.bytes.length / width;
-  const indices = plan?.indices ?? new Uint16Array(count);
+  const indices = plan.indices ?? new Uint16Array(count);
   if (symbols > 1) {
-    const common = codeNumber(coder, plan?.common ?? 0);
-    const mode = codeIndexMode(coder, plan?.mode ?? { independent: false, transposed: false, lag: 1 });
-    if (common >= symbols || mode.lag > (mode.transposed ? columns : count / columns)) {
-      throw new Error('the description of an index tensor is out of range');
-    }
+    const common = codeNumber(coder, plan.common);
+    const mode = codeIndexMode(coder, plan.mode);
+    check(common < symbols && mode.lag <= (mode.transposed ? columns : count / columns), 'an index tensor');
     codeIndices(coder, indices, columns, symbols, common, mode, history.density);
     history.density = unitDensity(indices, columns, common);
   }
-  if (plan === null) expand(indices, codebook, bytes);
-}
-
-function codeCodebook(coder: BitCoder, width: number, plan: Extract<TensorPlan, { kind: 'indices' }> | null): Codebook {
-  const symbols = codeNumber(coder, plan === null ? 0 : plan.codebook.bytes.length / width - 1) + 1;
-  if (symbols > MAX_SYMBOLS) throw new Error('a codebook is too large');
-  const codebook = plan?.codebook ?? { bytes: new Uint8Array(symbols * width), width };
-  codePlanes(coder, codebook.bytes, width, plan?.codebookPlanes ?? 0);
-  return codebook;
+  if (plan.indices === null) expand(indices, codebook, bytes);
 }
 
 /** Writes the codebook's value for every index. */
 function expand(indices: Uint16Array, { bytes, width }: Codebook, out: Uint8Array): void {
-  if (width === 4 && out.byteOffset % 4 === 0) {
-    const values = new Uint32Array(bytes.slice().buffer);
-    const words = new Uint32Array(out.buffer, out.byteOffset, indices.length);
-    for (let i = 0; i < indices.length; i++) words[i] = values[indices[i]];
-  } else {
-    for (let i = 0; i < indices.length; i++) {
-      for (let k = 0; k < width; k++) out[i * width + k] = bytes[indices[i] * width + k];
-    }
+  for (let k = 0; k < width; k++) {
+    // Byte by byte, as the weight data of a mixed model is not aligned.
+    for (let i = 0; i < indices.length; i++) out[i * width + k] = bytes[indices[i] * width + k];
   }
 }

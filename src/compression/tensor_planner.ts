@@ -2,7 +2,7 @@
 import { codePlanes } from './byte_model.js';
 import { codeIndices, type IndexMode, type UnitDensity } from './index_model.js';
 import { RangeEncoder } from './range_coder.js';
-import type { Codebook, TensorBytes, TensorHistory, TensorPlan } from './tensor_codec.js';
+import { blankPlan, type Codebook, type TensorBytes, type TensorHistory, type TensorPlan } from './tensor_codec.js';
 
 const MAX_SYMBOLS = 65536;
 /** Byte planes are coded bit by bit, an order of magnitude slower than copied: only where a tensor is small. */
@@ -44,8 +44,8 @@ export type Quantity = 'float' | 'signed' | 'unsigned';
 /** The plan for tensor `at`; `history` is what has been written before it. */
 export function planTensor(facts: readonly TensorFacts[], at: number, history: TensorHistory): TensorPlan {
   const { tensor, codebook, copyOf } = facts[at];
-  if (copyOf >= 0) return { kind: 'copy', of: copyOf };
-  let best: Planned<TensorPlan> = planPlanes(tensor);
+  if (copyOf >= 0) return { ...blankPlan(), kind: 'copy', of: copyOf };
+  let best: Planned = planPlanes(tensor);
   if (codebook === null) return best.plan;
   for (const candidate of candidateCodebooks(facts, codebook)) {
     const planned = planIndices(tensor, candidate, history);
@@ -58,12 +58,12 @@ export function planTensor(facts: readonly TensorFacts[], at: number, history: T
   return best.plan;
 }
 
-interface Planned<Plan> {
-  plan: Plan;
+interface Planned {
+  plan: TensorPlan;
   size: number;
 }
 
-function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Planned<Extract<TensorPlan, { kind: 'planes' }>> {
+function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Planned {
   let planes = 0;
   let size = bytes.length + 1;
   if (bytes.length <= MAX_MODELLED_VALUES * width) {
@@ -76,7 +76,7 @@ function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Pla
       }
     }
   }
-  return { plan: { kind: 'planes', planes }, size };
+  return { plan: { ...blankPlan(), planes }, size };
 }
 
 /** The tensor's own values, and the largest set of another tensor that contains them and is not out of proportion. */
@@ -90,16 +90,12 @@ function candidateCodebooks(facts: readonly TensorFacts[], own: Codebook): Codeb
   return largest === own ? [own] : [own, largest];
 }
 
-function planIndices(
-  tensor: TensorBytes,
-  codebook: Codebook,
-  history: TensorHistory,
-): Planned<Extract<TensorPlan, { kind: 'indices' }>> {
+function planIndices(tensor: TensorBytes, codebook: Codebook, history: TensorHistory): Planned {
   const { columns } = tensor;
   const indices = indicesOf(tensor, codebook);
   const symbols = codebook.bytes.length / codebook.width;
   const common = commonest(indices, symbols);
-  const plan = { kind: 'indices', codebook, codebookPlanes: 0, common, indices } as const;
+  const plan: TensorPlan = { ...blankPlan(), kind: 'indices', codebook, common, indices };
   const independent: IndexMode = { independent: true, transposed: false, lag: 1 };
   if (symbols === 1) return { plan: { ...plan, mode: independent }, size: 0 };
 
