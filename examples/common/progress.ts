@@ -7,9 +7,18 @@ export interface Progress {
   finish(note?: string): void;
 }
 
-/** Shows progress of `label` over `total` steps, of which `start` are already done. */
-export function startProgress(label: string, total: number, start = 0, out: NodeJS.WriteStream = process.stderr): Progress {
-  return out.isTTY ? barProgress(label, total, start, out) : lineProgress(label, total, start, (line) => out.write(`${line}\n`));
+/** Runs `work` with progress of `label` over `total` steps, of which `start` are done; an error leaves no bar running. */
+export async function withProgress<T>(label: string, total: number, start: number, work: (progress: Progress) => Promise<T>): Promise<T> {
+  const { stop, ...progress } = startProgress(label, total, start, process.stderr);
+  try {
+    return await work(progress);
+  } finally {
+    stop();
+  }
+}
+
+function startProgress(label: string, total: number, start: number, out: NodeJS.WriteStream): Progress & { stop(): void } {
+  return out.isTTY ? barProgress(label, total, start, out) : { ...lineProgress(label, total, start, (line) => out.write(`${line}\n`)), stop() {} };
 }
 
 /** Lines at every tenth of the way; `now` in milliseconds is for tests. */
@@ -30,7 +39,7 @@ export function lineProgress(label: string, total: number, start: number, print:
   };
 }
 
-function barProgress(label: string, total: number, start: number, stream: NodeJS.WriteStream): Progress {
+function barProgress(label: string, total: number, start: number, stream: NodeJS.WriteStream): Progress & { stop(): void } {
   const bar = new cliProgress.SingleBar(
     { format: `${label} [{bar}] {percentage} % | {eta_formatted} left | {note}`, stream, hideCursor: true, etaBuffer: 50, forceRedraw: false, gracefulExit: false },
     cliProgress.Presets.rect,
@@ -40,9 +49,10 @@ function barProgress(label: string, total: number, start: number, stream: NodeJS
   return {
     update: (done, note) => bar.update(done, { note: (last = note ?? last) }),
     finish(note) {
-      bar.update({ note: note ?? last });
-      bar.stop();
+      bar.update(total, { note: note ?? last });
     },
+    // Its timer would keep the process alive, and the cursor hidden.
+    stop: () => bar.stop(),
   };
 }
 

@@ -6,7 +6,7 @@ import * as tfl from '@tensorflow/tfjs-layers';
 import { compressed } from 'tfjs-weight-sharing';
 import type { LabelledImages } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
-import { startProgress } from '../common/progress.js';
+import { withProgress, type Progress } from '../common/progress.js';
 import { compile, errorPercent, kernelPositions, setWeights, weightsOf } from './lenet.js';
 import { affineUint8, kMeans, kMeansOfNonZero, pruningMasks } from './quantizers.js';
 import type { Settings } from './settings.js';
@@ -37,7 +37,11 @@ export interface ComparisonArgs {
 export async function compareMethods(args: ComparisonArgs): Promise<Candidate[]> {
   const { clusters, sparsities } = args.settings.comparison;
   const tries = sparsities.length * (1 + clusters.length) + clusters.length + 1;
-  const progress = startProgress('other methods', tries);
+  return withProgress('other methods', tries, 0, (progress) => tryMethods(args, progress));
+}
+
+async function tryMethods(args: ComparisonArgs, progress: Progress): Promise<Candidate[]> {
+  const { clusters, sparsities } = args.settings.comparison;
   let done = 0;
   const attempt = async (method: string, chosen: string, weights: Float32Array[]): Promise<Candidate> => {
     await args.watch.check();

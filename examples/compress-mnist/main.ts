@@ -7,12 +7,12 @@ import { dirname, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
 import { renderedDigits } from '../common/digits.js';
-import { cacheDirectory, downloadFiles } from '../common/download.js';
+import { cacheDirectory, downloadFiles, type RemoteFile } from '../common/download.js';
 import { countOf, type DataSet } from '../common/images.js';
 import { Interrupted, watchInterrupt } from '../common/interrupt.js';
 import { MNIST_FILES, MNIST_MIRRORS, readMnist } from '../common/mnist.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
-import { startProgress } from '../common/progress.js';
+import { withProgress } from '../common/progress.js';
 import { loadCheckpointModel, readCheckpoint, removeCheckpoint, saveCheckpoint, type Checkpoint, type JobOptions } from './checkpoint.js';
 import { newModel, newSeed, runSeed, type Job } from './job.js';
 import { toTensors } from './lenet.js';
@@ -34,6 +34,9 @@ interface Options {
   json?: boolean;
 }
 
+/** What a continued run takes from its checkpoint, so that it cannot be given again. */
+const RUN_OPTIONS = ['download', 'seeds', 'firstSeed', 'set', 'comparison'];
+
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 export function command(): Command {
@@ -44,18 +47,21 @@ export function command(): Command {
     .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
     .option('--seeds <count>', 'repeat with this many seeds and report medians', positiveInteger, 1)
     .option('--first-seed <seed>', 'the first of them', positiveInteger, 1)
-    .option('--out <dir>', 'where models, record and report go', defaultOutput('compress-mnist'))
+    .addOption(new Option('--out <dir>', 'where models, record and report go').default(defaultOutput('compress-mnist'), 'examples/out/compress-mnist'))
     .option('--set <section.name=value...>', 'change a setting, e.g. retraining.tau=0.01', [])
     .option('--no-comparison', 'leave the other methods out')
-    .option('--resume', 'go on with the run in --out that Ctrl-C stopped')
-    .option('--report-only <record>', 'render the report of a saved record.json again, nothing else')
+    .addOption(new Option('--resume', 'go on with the run in --out that Ctrl-C stopped').conflicts(RUN_OPTIONS))
+    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts([...RUN_OPTIONS, 'resume', 'backend', 'out', 'json']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
     .action(main);
 }
 
-async function main(options: Options): Promise<void> {
+async function main(options: Options, self: Command): Promise<void> {
   const out = userPath(options.out);
+  if ((options.resume || options.reportOnly !== undefined) && self.getOptionValueSource('data') === 'cli') {
+    throw new Error('--data: a continued run and a report take the data of the run they belong to. Leave --data out.');
+  }
   if (options.reportOnly !== undefined) {
     const path = userPath(options.reportOnly);
     const files = writeReport(parseRecord(readFileSync(path, 'utf8'), path), dirname(path));
@@ -99,6 +105,7 @@ async function runJob(options: JobOptions, data: DataSet, backend: string, check
       finished.push(await runSeed(job, state, bench));
     } catch (error) {
       if (!(error instanceof Interrupted)) throw error;
+      say('Saving …');
       await saveCheckpoint(out, { options, finished, current: state }, state.phase === 'comparison' ? null : bench.model);
       return null;
     } finally {
@@ -128,18 +135,13 @@ async function jobOptionsOf(options: Options): Promise<JobOptions> {
 async function downloadMnist(): Promise<string> {
   const directory = cacheDirectory('mnist');
   const total = MNIST_FILES.reduce((sum, { bytes }) => sum + bytes, 0);
-  const progress = startProgress('download', total);
   const have = new Map<string, number>();
-  await downloadFiles({
-    files: MNIST_FILES,
-    mirrors: MNIST_MIRRORS,
-    directory,
-    onProgress: ({ file }, bytes) => {
-      have.set(file, bytes);
-      progress.update([...have.values()].reduce((sum, n) => sum + n, 0), file); // prettier-ignore
-    },
+  const sum = () => [...have.values()].reduce((bytes, n) => bytes + n, 0);
+  await withProgress('download', total, 0, async (progress) => {
+    const onProgress = ({ file }: RemoteFile, bytes: number) => progress.update(have.set(file, bytes) && sum(), file);
+    await downloadFiles({ files: MNIST_FILES, mirrors: MNIST_MIRRORS, directory, onProgress });
+    progress.finish(`MNIST is in ${directory}`);
   });
-  progress.finish(`MNIST is in ${directory}`);
   return directory;
 }
 

@@ -2,7 +2,7 @@
 import * as tfl from '@tensorflow/tfjs-layers';
 import { klMergeQuantization, type GmmPrior, type KLMergeQuantization } from 'tfjs-weight-sharing';
 import type { InterruptWatch } from '../common/interrupt.js';
-import { startProgress } from '../common/progress.js';
+import { withProgress, type Progress } from '../common/progress.js';
 import { seededRandom } from '../common/random.js';
 import { weightsOf, type ImageTensors } from './lenet.js';
 import type { EpochRecord, RetrainingEpoch } from './record.js';
@@ -60,16 +60,36 @@ type EpochLogs = Record<string, number>;
 
 async function fit(
   model: tfl.LayersModel,
-  { train, validation }: TrainingData,
-  { label, seed, settings, watch }: Phase,
+  data: TrainingData,
+  phase: Phase,
   initialEpoch: number,
   callbacks: (tfl.Callback | tfl.CustomCallback)[],
   onEpoch: (record: EpochRecord, logs: EpochLogs) => void,
 ): Promise<void> {
-  const { epochs, batchSize, learningRate, finalLearningRate } = settings;
+  const { label, seed, settings } = phase;
+  const { epochs, batchSize } = settings;
+  const { train, validation } = data;
   const batches = Math.ceil(train.xs.shape[0] / batchSize);
-  const progress = startProgress(label, epochs * batches, initialEpoch * batches);
-  let epoch = initialEpoch;
+  await withProgress(label, epochs * batches, initialEpoch * batches, async (progress) => {
+    const [first, last] = observers(model, phase, batches, progress, onEpoch);
+    await withSeededShuffling(1000 * seed + initialEpoch, () =>
+      model.fit(train.xs, train.ys, {
+        epochs,
+        initialEpoch,
+        batchSize,
+        verbose: 0,
+        validationData: [validation.xs, validation.ys],
+        callbacks: [first, ...callbacks, last],
+      }),
+    );
+  });
+}
+
+/** The callbacks that stand before and after those of the job. */
+function observers(model: tfl.LayersModel, { settings, watch }: Phase, batches: number, progress: Progress, onEpoch: (record: EpochRecord, logs: EpochLogs) => void) {
+  const { epochs, learningRate, finalLearningRate } = settings;
+  let epoch = 0;
+  let note = '';
   const first = new tfl.CustomCallback({
     onEpochBegin: async (index) => {
       epoch = index;
@@ -80,7 +100,6 @@ async function fit(
       await watch.check();
     },
   });
-  let note = '';
   const last = new tfl.CustomCallback({
     onEpochEnd: async (index, logs) => {
       const values = (logs ?? {}) as EpochLogs;
@@ -89,18 +108,9 @@ async function fit(
       note = `validation error ${validationError.toFixed(2)} %${values.gmmComponents === undefined ? '' : `, ${values.gmmComponents} components, ratio ≈ ${values.gmmRatio.toFixed(0)}`}`;
       progress.update((index + 1) * batches, note);
     },
+    onTrainEnd: async () => progress.finish(note),
   });
-  await withSeededShuffling(1000 * seed + initialEpoch, () =>
-    model.fit(train.xs, train.ys, {
-      epochs,
-      initialEpoch,
-      batchSize,
-      verbose: 0,
-      validationData: [validation.xs, validation.ys],
-      callbacks: [first, ...callbacks, last],
-    }),
-  );
-  progress.finish(note);
+  return [first, last];
 }
 
 /** The host shuffles with `Math.random`, which cannot be seeded: a seeded one stands in for it meanwhile. */
