@@ -53,7 +53,7 @@ export function decodeModelArtifacts(bytes: Uint8Array, source = 'these bytes'):
   try {
     return decodeBody(bytes);
   } catch (error) {
-    throw new Error(`compressed: ${source} is damaged: ${(error as Error).message}.`);
+    throw new Error(`compressed: ${source} is damaged: ${(error as Error).message}.`, { cause: error });
   }
 }
 

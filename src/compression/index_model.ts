@@ -66,12 +66,12 @@ export function unitDensity(indices: Uint16Array, columns: number, common: numbe
 /** Bits of the tree over the symbols other than the common one. */
 const treeDepth = (symbols: number): number => 32 - Math.clz32(symbols - 2);
 
-/** Adaptive frequencies with Krichevsky and Trofimov's estimator: within (log₂ n)/2 bits a node of the entropy. */
+/** Adaptive frequencies, a Beta(1.5, 1.5) prior at every node of the tree: about (log₂ n)/2 bits a node above the entropy. */
 function codeIndependent(coder: BitCoder, indices: Uint16Array, symbols: number, common: number): void {
   const depth = treeDepth(symbols);
   const leaves = 1 << depth;
-  const ones = new Float64Array(leaves).fill(0.5);
-  const seen = new Float64Array(leaves).fill(1);
+  const ones = new Float64Array(leaves).fill(1.5);
+  const seen = new Float64Array(leaves).fill(3);
   const learn = (node: number, bit: number): number => {
     bit = coder.bit(Math.max(P_MIN, Math.min(1 - P_MIN, ones[node] / seen[node])), bit);
     ones[node] += bit;

@@ -45,17 +45,19 @@ export type Quantity = 'float' | 'signed' | 'unsigned';
 export function planTensor(facts: readonly TensorFacts[], at: number, history: TensorHistory): TensorPlan {
   const { tensor, codebook, copyOf } = facts[at];
   if (copyOf >= 0) return { ...blankPlan(), kind: 'copy', of: copyOf };
-  let best: Planned = planPlanes(tensor);
-  if (codebook === null) return best.plan;
-  for (const candidate of candidateCodebooks(facts, codebook)) {
+  let best: Planned | null = null;
+  for (const candidate of codebook === null ? [] : candidateCodebooks(facts, codebook)) {
     const planned = planIndices(tensor, candidate, history);
     // A codebook that stands in the file already, or that another tensor needs anyway, costs this one nothing.
     const shared = history.codebooks.includes(candidate) || facts.some((f, i) => i !== at && f.codebook === candidate);
     const table = planPlanes(candidate);
     const size = planned.size + 1 + (shared ? 0 : table.size);
-    if (size < best.size) best = { size, plan: { ...planned.plan, codebookPlanes: table.plan.planes } };
+    if (best === null || size < best.size) best = { size, plan: { ...planned.plan, codebookPlanes: table.plan.planes } };
   }
-  return best.plan;
+  // What indices halve, byte planes do not make smaller still.
+  if (best !== null && best.size < tensor.bytes.length / 2) return best.plan;
+  const planes = planPlanes(tensor);
+  return best !== null && best.size < planes.size ? best.plan : planes.plan;
 }
 
 interface Planned {
@@ -64,16 +66,15 @@ interface Planned {
 }
 
 function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Planned {
+  const count = bytes.length / width;
   let planes = 0;
   let size = bytes.length + 1;
-  if (bytes.length <= MAX_MODELLED_VALUES * width) {
-    for (let k = width - 1; k >= 0; k--) {
-      const trial = new RangeEncoder();
-      codePlanes(trial, bytes.slice(), width, planes | (1 << k));
-      if (trial.length < size) {
-        size = trial.length;
-        planes |= 1 << k;
-      }
+  for (let k = 0; k < width && count <= MAX_MODELLED_VALUES; k++) {
+    const trial = new RangeEncoder();
+    codePlanes(trial, bytes.slice(), width, 1 << k);
+    if (trial.length < bytes.length) {
+      size -= bytes.length - trial.length;
+      planes |= 1 << k;
     }
   }
   return { plan: { ...blankPlan(), planes }, size };
@@ -81,6 +82,7 @@ function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Pla
 
 /** The tensor's own values, and the largest set of another tensor that contains them and is not out of proportion. */
 function candidateCodebooks(facts: readonly TensorFacts[], own: Codebook): Codebook[] {
+  if (own.bytes.length === own.width) return [own];
   const limit = 2 * own.bytes.length + 16 * own.width;
   let largest = own;
   for (const { codebook } of facts) {
