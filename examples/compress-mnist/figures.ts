@@ -110,12 +110,13 @@ function errorPerEpoch(seed: SeedRecord): Panel {
 function ratioPerEpoch(seed: SeedRecord): Panel {
   const { baseline, retraining, ratio } = seed;
   const end = baseline.length + retraining.length;
-  const points = retraining.map((e) => ({ epoch: baseline.length + e.epoch, ratio: e.ratioEstimate })).filter((p) => Number.isFinite(p.ratio));
+  // While the mixture is still wide nearly every weight counts as zero; those first estimates would flatten the rest.
+  const top = Math.min(2.2 * ratio, 1.15 * Math.max(ratio, ...retraining.map((e) => e.ratioEstimate)));
+  const points = retraining.map((e) => ({ epoch: baseline.length + e.epoch, ratio: e.ratioEstimate })).filter((p) => p.ratio <= top);
   return panel('Ratio', 'Estimated by epoch (line), and of the file that was written (dot): float32 bytes over file bytes.', {
     ...frame('epoch', 'ratio (×)'),
     x: { label: 'epoch', domain: [0, end] },
-    // While the mixture is still wide nearly every weight counts as zero; those first estimates would flatten the rest.
-    y: { label: 'ratio (×)', domain: [0, Math.min(2.2 * ratio, 1.15 * Math.max(ratio, ...points.map((p) => p.ratio)))], grid: true, clamp: true },
+    y: { label: 'ratio (×)', domain: [0, top], grid: true },
     marks: [
       ...phaseMark(baseline.length),
       Plot.line(points, { x: 'epoch', y: 'ratio', stroke: INK, strokeWidth: 1.6 }),
