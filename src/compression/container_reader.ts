@@ -65,7 +65,7 @@ function checkFrame(bytes: Uint8Array, source: string): void {
   const problem =
     bytes.length === 0 ? 'is empty. Save the model again'
     : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with '${MAGIC}'). A stock model.json loads without compressed(…)`
-    : bytes[4] > VERSION ? `has format version ${bytes[4]}, this package reads up to ${VERSION}. Install a newer tfjs-weight-sharing`
+    : bytes[4] !== VERSION ? `has format version ${bytes[4]}, this package reads version ${VERSION}. Install a newer tfjs-weight-sharing`
     : damaged() ? 'is truncated or damaged: its checksum does not match. Fetch or save it again'
     : ''; // prettier-ignore
   if (problem !== '') throw new Error(`compressed: ${source} ${problem}.`);

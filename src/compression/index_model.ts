@@ -112,11 +112,11 @@ function codeInContext(
   const columnStride = transposed ? matrixColumns : 1;
   const related = !transposed && previous?.length === matrixRows ? previous : null;
 
-  // `set` and `local` hold lag + 3 rows, each behind an empty column: the left neighbour of the first.
-  const width = columns + 1;
+  // These hold lag + 3 rows. In `marks` a set weight leaves a bit for each later row that it is a neighbour of: such
+  // weights are few, so that reading one byte replaces looking at five places.
   const ring = lag + 3;
-  const set = new Uint8Array(ring * width);
-  const local = new Float64Array(ring * width);
+  const marks = new Uint8Array(ring * columns);
+  const local = new Float64Array(ring * columns);
   const rowCounts = new Float64Array(rows);
   const columnCounts = new Float64Array(columns);
   // Of the logits of the row's, column's, neighbourhood's and mean density, and of six neighbours.
@@ -132,13 +132,12 @@ function codeInContext(
   let seen = 0;
 
   for (let i = 0; i < rows; i++) {
-    const row = (back: number): number => ((i + ring - back) % ring) * width + 1;
+    const row = (back: number): number => ((i + ring - back) % ring) * columns;
     const at = row(0);
     const above = row(1);
-    const above2 = row(2);
     const far = row(lag);
     const farNext = row(lag - 1 || 3);
-    const farLast = row(lag + 1);
+    const below = [1, lag, lag - 1 || 3, lag + 1, 2].map((distance) => row(-distance));
     const nearby = (j: number): number => fromAbove * local[above + j] + fromFar * (local[far + j] + local[farNext + j]);
     const count = (back: number): number => (i >= back ? rowCounts[i - back] : 0);
     const base = i * rowStride;
@@ -151,15 +150,15 @@ function codeInContext(
     if (live === 0) {
       for (let j = 0, p = base; j < columns; j++, p += columnStride) {
         indices[p] = common;
-        set[at + j] = 0;
+        marks[at + j] = 0;
         local[at + j] = nearby(j);
       }
       continue;
     }
 
     const mean = (total + 0.5) / (seen + 10);
-    const near = (2 * count(1) + count(lag) + count(lag + 1)) / 4 / columns;
-    let prior = 0.75 * near + 0.25 * mean;
+    const rowsNear = (2 * count(1) + count(lag) + count(lag + 1)) / 4 / columns;
+    let prior = 0.75 * rowsNear + 0.25 * mean;
     if (related !== null) prior = 0.4 * prior + 0.6 * related[i] * mean;
     // A row that its unit's other side predicts to be crowded may not be given a rate of 1.
     prior = 40 * Math.min(prior, 0.9);
@@ -167,26 +166,19 @@ function codeInContext(
     const columnPrior = mean * 8;
     const meanLogit = STRETCH[(mean * 16384) | 0];
     let rowCount = 0;
+    let left = 0;
     const decay = 0.002 * (1 + 8 / (1 + seen / 50));
 
     for (let j = 0, p = base; j < columns; j++, p += columnStride) {
-      const n1 = set[above + j];
-      const n2 = set[far + j];
-      const n3 = set[farNext + j];
-      const n4 = set[farLast + j];
-      const n5 = set[at - 1 + j];
-      const n6 = set[above2 + j];
-      const density = nearby(j);
+      const near = marks[at + j] | (left << 5);
+      const density = fromAbove * local[above + j] + fromFar * (local[far + j] + local[farNext + j]);
       const columnDensity = (columnCounts[j] + columnPrior) * columnScale;
       const x0 = STRETCH[((rowCount + prior) * rowScale[j]) | 0];
       const x1 = STRETCH[columnDensity < 16383 ? columnDensity | 0 : 16383];
       const x2 = STRETCH[density < 7 ? ((density + 0.05) * 2048) | 0 : 14438];
 
       let sum = weights[0] * x0 + weights[1] * x1 + weights[2] * x2 + weights[3] * meanLogit;
-      const any = n1 + n2 + n3 + n4 + n5 + n6;
-      if (any !== 0) {
-        sum += n1 * weights[4] + n2 * weights[5] + n3 * weights[6] + n4 * weights[7] + n5 * weights[8] + n6 * weights[9];
-      }
+      for (let m = near; m !== 0; m &= m - 1) sum += weights[35 - Math.clz32(m & -m)];
       const prediction = squash(sum);
       const bit = coder.bit(prediction, indices[p] === common ? 0 : 1);
 
@@ -195,20 +187,14 @@ function codeInContext(
       weights[1] += step * x1;
       weights[2] += step * x2;
       weights[3] += step * meanLogit;
-      if (any !== 0) {
-        const jump = 4 * step;
-        weights[4] += n1 * jump;
-        weights[5] += n2 * jump;
-        weights[6] += n3 * jump;
-        weights[7] += n4 * jump;
-        weights[8] += n5 * jump;
-        weights[9] += n6 * jump;
-      }
+      for (let m = near; m !== 0; m &= m - 1) weights[35 - Math.clz32(m & -m)] += 4 * step;
 
       local[at + j] = density + bit;
-      set[at + j] = bit;
+      marks[at + j] = 0;
+      left = bit;
       if (bit === 0) indices[p] = common;
       else {
+        for (let k = 0; k < 5; k++) marks[below[k] + j] |= 1 << k;
         rowCount++;
         columnCounts[j]++;
         const up = i > 0 ? indices[p - rowStride] : common;

@@ -110,10 +110,11 @@ function codeByCodebook(
   if (plan.indices === null) expand(indices, codebook, bytes);
 }
 
-/** Writes the codebook's value for every index. */
+/** Writes the codebook's value for every index, by way of whole words: weight data of mixed dtypes is not aligned. */
 function expand(indices: Uint16Array, { bytes, width }: Codebook, out: Uint8Array): void {
-  for (let k = 0; k < width; k++) {
-    // Byte by byte, as the weight data of a mixed model is not aligned.
-    for (let i = 0; i < indices.length; i++) out[i * width + k] = bytes[indices[i] * width + k];
-  }
+  const Words = width > 2 ? Uint32Array : width > 1 ? Uint16Array : Uint8Array;
+  const values = new Words(bytes.slice().buffer);
+  const words = new Words(indices.length);
+  for (let i = 0; i < words.length; i++) words[i] = values[indices[i]];
+  out.set(new Uint8Array(words.buffer));
 }

@@ -1,0 +1,282 @@
+import * as tfc from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile, mkdir, lstat } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compressed } from '../../src/compression/compressed.js';
+import { encodeModelArtifacts } from '../../src/compression/container.js';
+import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { sizeReport } from '../../src/compression/size_report.js';
+import { stripTopology } from '../../src/compression/strip_training.js';
+import * as loadEntry from '../../src/load.js';
+
+let directory = '';
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'tfws-'));
+});
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+const L = tfl.layers;
+
+function mlp(): tfl.Sequential {
+  const model = tfl.sequential();
+  model.add(L.dense({ units: 5, inputShape: [4], activation: 'relu', kernelRegularizer: 'l1l2', kernelConstraint: 'maxNorm' }));
+  model.add(L.dense({ units: 3, activation: 'softmax', biasInitializer: 'randomNormal' }));
+  return model;
+}
+
+async function artifactsOf(model: tfl.LayersModel, includeOptimizer = false): Promise<tfc.io.ModelArtifacts> {
+  let saved: tfc.io.ModelArtifacts = {};
+  await model.save(
+    tfc.io.withSaveHandler(async (artifacts) => {
+      saved = artifacts;
+      return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } };
+    }),
+    { includeOptimizer },
+  );
+  return saved;
+}
+
+async function expectSamePrediction(a: tfl.LayersModel, b: tfl.LayersModel): Promise<void> {
+  const shape = a.inputs[0].shape.map((n, i) => (i === 0 ? 2 : (n ?? 3)));
+  const integers = a.layers.some((layer) => layer.getClassName() === 'Embedding');
+  const x = integers ? tfc.randomUniform(shape, 0, 9, 'int32', 7) : tfc.randomUniform(shape, -1, 1, 'float32', 7);
+  const [p, q] = [a.predict(x) as tfc.Tensor, b.predict(x) as tfc.Tensor];
+  expect(await q.data()).toEqual(await p.data());
+  tfc.dispose([x, p, q]);
+}
+
+const models: Record<string, () => tfl.LayersModel> = {
+  'dense layers with a regularizer and a constraint': mlp,
+  'convolutions and batch normalisation': () => {
+    const input = tfl.input({ shape: [8, 8, 2] });
+    let x = L.conv2d({ filters: 3, kernelSize: 3, kernelInitializer: 'heNormal', kernelRegularizer: tfl.regularizers.l2() }).apply(input);
+    x = L.batchNormalization({ betaInitializer: 'randomNormal', gammaRegularizer: tfl.regularizers.l1() } as object).apply(x);
+    x = L.depthwiseConv2d({ kernelSize: 2, depthwiseInitializer: 'ones' }).apply(x);
+    x = L.separableConv2d({ filters: 2, kernelSize: 2 }).apply(x);
+    x = L.flatten().apply(L.layerNormalization().apply(x));
+    return tfl.model({ inputs: input, outputs: L.dense({ units: 2 }).apply(x) as tfl.SymbolicTensor });
+  },
+  'an embedding and recurrent layers': () =>
+    tfl.sequential({
+      layers: [
+        L.embedding({ inputDim: 10, outputDim: 4, inputLength: 6 }),
+        L.bidirectional({ layer: L.lstm({ units: 3, returnSequences: true, recurrentInitializer: 'glorotUniform' }), mergeMode: 'concat' }),
+        L.gru({ units: 3, recurrentInitializer: 'glorotUniform', kernelRegularizer: tfl.regularizers.l2() }) as tfl.layers.Layer,
+      ],
+    }),
+  'a model inside a model': () => {
+    const input = tfl.input({ shape: [4] });
+    return tfl.model({ inputs: input, outputs: L.dense({ units: 2, name: 'head' }).apply(mlp().apply(input)) as tfl.SymbolicTensor });
+  },
+};
+
+describe('compressed', () => {
+  it.each(Object.keys(models))('saves to a file and loads the same model: %s', async (name) => {
+    const model = models[name]();
+    const path = `file://${directory}/${name.replaceAll(' ', '-')}`;
+    const { modelArtifactsInfo } = await model.save(compressed(path));
+    expect(modelArtifactsInfo.weightDataBytes).toBe((await stat(`${path.slice(7)}/model.tfws`)).size);
+    for (const source of [path, `${path}/model.tfws`, path.slice(7), `${path.slice(7)}/`]) {
+      const again = await tfl.loadLayersModel(compressed(source));
+      await expectSamePrediction(model, again);
+      again.dispose();
+    }
+    const small = await tfl.loadLayersModel(loadEntry.compressed(path));
+    await expectSamePrediction(model, small);
+    small.dispose();
+    model.dispose();
+  });
+
+  it('strips what only training needs, so that a stock loader needs no class of ours', async () => {
+    class Foreign extends (Object.getPrototypeOf(tfl.regularizers.l2().constructor) as new () => ReturnType<typeof tfl.regularizers.l2>) {
+      static className = 'NobodyRegistersThis';
+      override apply(x: tfc.Tensor): tfc.Scalar {
+        return tfc.sum(x);
+      }
+      override getConfig(): tfc.serialization.ConfigDict {
+        return {};
+      }
+    }
+    const model = tfl.sequential({ layers: [L.dense({ units: 2, inputShape: [3], kernelRegularizer: new Foreign() })] });
+    model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
+    await expect(tfl.loadLayersModel(tfc.io.fromMemory(await artifactsOf(model)))).rejects.toThrow(/NobodyRegistersThis/);
+    const path = join(directory, 'stripped.tfws');
+    await model.save(compressed(path), { includeOptimizer: true });
+    const artifacts = decodeModelArtifacts(await readFile(path));
+    expect(artifacts.trainingConfig).toBeUndefined();
+    expect(artifacts.weightSpecs?.map(({ name }) => name.split('/')[1])).toEqual(['kernel', 'bias']);
+    expect(JSON.stringify(artifacts)).not.toMatch(/NobodyRegistersThis|initializer":/);
+    const again = await tfl.loadLayersModel(tfc.io.fromMemory(artifacts));
+    await expectSamePrediction(model, again);
+  });
+
+  it('keeps regularizers, training configuration, optimizer and metadata in a resumable save', async () => {
+    const model = mlp();
+    model.compile({ optimizer: 'adam', loss: 'meanSquaredError' });
+    model.setUserDefinedMetadata({ note: 'A_b ü', nested: { list: [1, null, 'x'] } });
+    await model.fit(tfc.ones([8, 4]), tfc.ones([8, 3]), { epochs: 1, verbose: 0 });
+    const original = await artifactsOf(model, true);
+    const handler = compressed(join(directory, 'resumable.tfws'), { resumable: true });
+    await model.save(handler, { includeOptimizer: true });
+    const loaded = await handler.load();
+    expect(loaded).toEqual({ ...original, weightData: loaded.weightData });
+    expect(new Uint8Array(loaded.weightData as ArrayBuffer)).toEqual(new Uint8Array(original.weightData as ArrayBuffer));
+    const again = (await tfl.loadLayersModel(handler)) as tfl.Sequential;
+    expect(again.optimizer.getClassName()).toBe('Adam');
+    expect(again.getUserDefinedMetadata()).toEqual({ note: 'A_b ü', nested: { list: [1, null, 'x'] } });
+  });
+
+  it('travels in any IOHandler as a stock artefact, and tells a stock artefact from one of ours', async () => {
+    const model = mlp();
+    let carried: tfc.io.ModelArtifacts = {};
+    const memory: tfc.io.IOHandler = {
+      save: async (artifacts) => {
+        carried = artifacts;
+        return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } };
+      },
+      load: async () => carried,
+    };
+    await model.save(compressed(memory));
+    expect(carried.weightSpecs).toEqual([{ name: 'tfws', shape: [(carried.weightData as ArrayBuffer).byteLength], dtype: 'bool' }]);
+    await expectSamePrediction(model, await tfl.loadLayersModel(compressed(memory)));
+    const whole = carried.weightData as ArrayBuffer;
+    carried = { ...carried, weightData: [whole.slice(0, 11), whole.slice(11)] };
+    await expectSamePrediction(model, await tfl.loadLayersModel(compressed(memory)));
+    carried = await artifactsOf(model);
+    await expect(tfl.loadLayersModel(compressed(memory))).rejects.toThrow(/the IOHandler holds a model saved without compressed\(…\)\./);
+  });
+
+  it('uses the handler that tfjs has for a scheme', async () => {
+    const store = new Map<string, tfc.io.ModelArtifacts>();
+    const router = (url: string | string[]): tfc.io.IOHandler =>
+      typeof url === 'string' && url.startsWith('shelf://')
+        ? {
+            save: async (artifacts) => {
+              store.set(url, artifacts);
+              return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: 'JSON' } };
+            },
+            load: async () => store.get(url)!,
+          }
+        : (null as unknown as tfc.io.IOHandler);
+    tfc.io.registerSaveRouter(router);
+    tfc.io.registerLoadRouter(router);
+    const model = mlp();
+    await model.save(compressed('shelf://a'));
+    expect(store.size).toBe(1);
+    await expectSamePrediction(model, await tfl.loadLayersModel(compressed('shelf://a')));
+    await expect(tfl.loadLayersModel(compressed('nowhere://a'))).rejects.toThrow(/'nowhere:\/\/a' has no handler that can load/);
+    await expect(model.save(compressed('nowhere://a'))).rejects.toThrow(/cannot save to 'nowhere:\/\/a': no handler with a save method/);
+  });
+
+  it('loads over HTTP from the file or its directory, and says that it cannot save there', async () => {
+    const model = mlp();
+    await model.save(compressed(join(directory, 'served')));
+    const asked: string[] = [];
+    const server = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      readFile(join(directory, (request.url ?? '').replace(/\?.*/, ''))).then(
+        (bytes) => response.end(bytes),
+        () => response.writeHead(404).end(),
+      );
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    try {
+      for (const url of ['/served', '/served/', '/served/model.tfws', '/served?v=1.2']) {
+        await expectSamePrediction(model, await tfl.loadLayersModel(compressed(base + url)));
+      }
+      expect(asked).toEqual(['/served/model.tfws', '/served/model.tfws', '/served/model.tfws', '/served/model.tfws?v=1.2']);
+      await expect(tfl.loadLayersModel(compressed(`${base}/missing`))).rejects.toThrow(/cannot be read: HTTP 404 for http.*missing\/model\.tfws/);
+      await expect(model.save(compressed(base))).rejects.toThrow(/cannot save to 'http.*'\. Save to 'file:\/\/…' \(Node\).*compressed\(tf\.io\.http\(url\)\)/);
+    } finally {
+      server.close();
+    }
+  });
+
+  it('leaves the old file and no other when a save fails', async () => {
+    const path = join(directory, 'kept');
+    await mlp().save(compressed(path));
+    const before = await readFile(join(path, 'model.tfws'));
+    const broken = { ...(await artifactsOf(mlp())), weightData: new ArrayBuffer(3) };
+    await expect(compressed(path).save(broken)).rejects.toThrow(/the weight specifications describe/);
+    // A directory in the way of the file makes the last step, the rename, fail.
+    await mkdir(join(directory, 'blocked', 'model.tfws', 'x'), { recursive: true });
+    await expect(mlp().save(compressed(join(directory, 'blocked')))).rejects.toThrow(/cannot be written: .*What stood there before is unchanged\./);
+    expect(await readdir(join(directory, 'blocked'))).toEqual(['model.tfws']);
+    await writeFile(join(directory, 'plain'), 'a file');
+    await expect(mlp().save(compressed(join(directory, 'plain')))).rejects.toThrow(/cannot be written/);
+    expect(await readFile(join(path, 'model.tfws'))).toEqual(before);
+    expect(await readdir(path)).toEqual(['model.tfws']);
+  });
+
+  it('replaces the target of a link and keeps the link', async () => {
+    await mlp().save(compressed(join(directory, 'real.tfws')));
+    await symlink(join(directory, 'real.tfws'), join(directory, 'link.tfws'));
+    const model = mlp();
+    await model.save(compressed(join(directory, 'link.tfws')));
+    expect((await lstat(join(directory, 'link.tfws'))).isSymbolicLink()).toBe(true);
+    await expectSamePrediction(model, await tfl.loadLayersModel(compressed(join(directory, 'real.tfws'))));
+  });
+
+  it('says which file cannot be read, and which topology does not match its weights', async () => {
+    await expect(tfl.loadLayersModel(compressed(join(directory, 'absent')))).rejects.toThrow(/compressed: '.*absent' cannot be read: ENOENT/);
+    await writeFile(join(directory, 'empty.tfws'), '');
+    await expect(tfl.loadLayersModel(compressed(join(directory, 'empty.tfws')))).rejects.toThrow(/empty\.tfws' is empty/);
+    const artifacts = await artifactsOf(mlp());
+    const save = async (change: Partial<tfc.io.ModelArtifacts>): Promise<string> => {
+      const path = join(directory, 'mixed.tfws');
+      await writeFile(path, encodeModelArtifacts({ ...artifacts, ...change }));
+      return path;
+    };
+    const topology = (from: string | RegExp, to: string): object =>
+      JSON.parse(JSON.stringify(artifacts.modelTopology).replaceAll(from, to)) as object;
+    const name = artifacts.weightSpecs![0].name.split('/')[0];
+    await expect(compressed(await save({ modelTopology: topology(name, 'another') })).load()).rejects.toThrow(
+      new RegExp(`mixed.tfws': the topology does not match the weights: no layer owns the weight '${name}/kernel'`),
+    );
+    await expect(compressed(await save({ modelTopology: topology('"units":5', '"units":6') })).load()).rejects.toThrow(
+      /has 6 outputs, but its kernel has the shape \[4, 5\]\. Save the model again/,
+    );
+  });
+
+  it('refuses unknown options and targets that are none', () => {
+    expect(() => compressed('x', { resumeable: true } as object)).toThrow(/compressed: unknown option 'resumeable'\. Did you mean 'resumable'\?/);
+    expect(() => compressed('x', { resumable: 1 } as unknown as object)).toThrow(/resumable must be true or false, got 1/);
+    expect(() => compressed(7 as unknown as string)).toThrow(/the target must be a path, a URL or an IOHandler, got 7/);
+    expect(() => compressed('')).toThrow(/the target must be a path/);
+  });
+
+  it('strips initializers only from layers that have defaults for them', () => {
+    const layer = (class_name: string): object => ({
+      class_name,
+      config: { kernel_initializer: { class_name: 'Zeros', config: {} }, kernel_regularizer: { class_name: 'X', config: {} }, units: 1 },
+    });
+    expect(stripTopology(layer('Dense'))).toEqual({ class_name: 'Dense', config: { kernel_regularizer: null, units: 1 } });
+    expect(stripTopology(layer('Mine'))).toEqual({
+      class_name: 'Mine',
+      config: { kernel_initializer: { class_name: 'Zeros', config: {} }, kernel_regularizer: null, units: 1 },
+    });
+  });
+});
+
+describe('sizeReport', () => {
+  it('gives the bytes of the file that a save writes, and parts that add up to it', async () => {
+    const model = mlp();
+    const path = join(directory, 'sized.tfws');
+    await model.save(compressed(path));
+    const size = (await stat(path)).size;
+    const report = await sizeReport(model);
+    expect(report.fileBytes).toBe(size);
+    expect(report.parameters).toBe(4 * 5 + 5 + 5 * 3 + 3);
+    expect(report.ratio).toBe((4 * 43) / size);
+    expect(report.topologyBytes + report.codebookBytes + report.indexBytes + report.headerBytes).toBeCloseTo(size, 6);
+    expect(report.weights.map(({ encoding, distinct }) => [encoding, distinct])).toEqual([['raw', 20], ['constant', 1], ['raw', 15], ['raw', 3]]);
+    expect((await sizeReport(new Uint8Array(await readFile(path)))).fileBytes).toBe(size);
+    expect((await sizeReport(await compressed(path).load())).fileBytes).toBe(size);
+    await expect(sizeReport(5 as unknown as Uint8Array)).rejects.toThrow(/sizeReport: expected a model, model artefacts or the bytes/);
+  });
+});

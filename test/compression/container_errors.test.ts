@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import { crc32 } from '../../src/compression/checksum.js';
+import { encodeModelArtifacts } from '../../src/compression/container.js';
+import { decodeModelArtifacts, HEADER_BYTES } from '../../src/compression/container_reader.js';
+import { codeText } from '../../src/compression/byte_model.js';
+import { codeNumber, RangeEncoder } from '../../src/compression/range_coder.js';
+import { artifactsOf, float32, seeded } from './helpers.js';
+
+const random = seeded(5);
+const good = encodeModelArtifacts(artifactsOf([float32('w', [40], Float32Array.from({ length: 40 }, random))]));
+
+/** A file with a valid frame around whatever stream. */
+function framed(write: (encoder: RangeEncoder) => void): Uint8Array {
+  const encoder = new RangeEncoder();
+  write(encoder);
+  const stream = encoder.finish();
+  const crc = crc32(stream);
+  return Uint8Array.of(84, 70, 87, 83, 1, crc, crc >>> 8, crc >>> 16, crc >>> 24, ...stream);
+}
+
+function withText(text: string): Uint8Array {
+  return framed((encoder) => {
+    const bytes = new TextEncoder().encode(text);
+    codeNumber(encoder, bytes.length);
+    codeText(encoder, bytes);
+    codeNumber(encoder, 0);
+    encoder.raw(new Uint8Array(0));
+  });
+}
+
+describe('a file that cannot be read', () => {
+  it.each([
+    ['empty', new Uint8Array(0), /compressed: 'm' is empty\. Save the model again\./],
+    ['foreign', new TextEncoder().encode('{"modelTopology":{}}'), /'m' is not a \.tfws file \(it does not begin with 'TFWS'\)\. A stock model\.json loads without/],
+    ['of a newer version', good.map((byte, i) => (i === 4 ? 2 : byte)), /'m' has format version 2, this package reads version 1\. Install a newer tfjs-weight-sharing\./],
+    ['cut in the header', good.slice(0, 7), /'m' is truncated or damaged/],
+    ['cut in the body', good.slice(0, good.length - 1), /'m' is truncated or damaged: its checksum does not match/],
+    ['too long', Uint8Array.of(...good, 0), /'m' is truncated or damaged/],
+  ])('is named, with the reason: %s', (_, bytes, message) => {
+    expect(() => decodeModelArtifacts(bytes, "'m'")).toThrow(message);
+  });
+
+  it('is found out by any single flipped bit', () => {
+    for (let bit = 0; bit < 8 * good.length; bit++) {
+      const bytes = good.slice();
+      bytes[bit >> 3] ^= 1 << (bit & 7);
+      expect(() => decodeModelArtifacts(bytes)).toThrow(/not a \.tfws file|format version|truncated or damaged/);
+    }
+  });
+
+  it('may have a valid checksum and still declare what its bytes cannot hold', () => {
+    const huge = '{"weightSpecs":[{"name":"w","shape":[1000000,1000000],"dtype":"float32"}]}';
+    expect(() => decodeModelArtifacts(withText(huge))).toThrow(/is damaged: 1000000000000 weights cannot be in \d+ bytes\./);
+    expect(() => decodeModelArtifacts(framed((encoder) => codeNumber(encoder, 2 ** 29)))).toThrow(/536870912 bytes cannot be in \d+ bytes/);
+    const negative = '{"weightSpecs":[{"name":"w","shape":[-1],"dtype":"float32"}]}';
+    expect(() => decodeModelArtifacts(withText(negative))).toThrow(/is damaged: its weights are not described/);
+    const unknown = '{"weightSpecs":[{"name":"w","shape":[1],"dtype":"float64"}]}';
+    expect(() => decodeModelArtifacts(withText(unknown))).toThrow(/its weights are not described/);
+    expect(() => decodeModelArtifacts(withText('{"weightSpecs":'))).toThrow(/is damaged/);
+  });
+
+  it('never does anything but throw, whatever its bytes', () => {
+    for (let seed = 0; seed < 200; seed++) {
+      const noise = seeded(seed);
+      const bytes = withText(`{"weightSpecs":[{"name":"w","shape":[${seed + 1},3],"dtype":"float32"}]}`);
+      const spoiled = Uint8Array.from(bytes, (byte, i) => (i > bytes.length - 4 ? noise() * 256 : byte));
+      const crc = crc32(spoiled.subarray(HEADER_BYTES));
+      for (let k = 0; k < 4; k++) spoiled[5 + k] = crc >>> (8 * k);
+      try {
+        decodeModelArtifacts(spoiled);
+      } catch (error) {
+        expect((error as Error).message).toMatch(/^compressed: these bytes is damaged/);
+      }
+    }
+  });
+});
+
+describe('artefacts that cannot be written', () => {
+  it('are refused when data and specifications disagree, or the topology is binary', () => {
+    const artifacts = artifactsOf([float32('w', [2], [1, 2])]);
+    expect(() => encodeModelArtifacts({ ...artifacts, weightData: new ArrayBuffer(4) })).toThrow(
+      /the weight specifications describe 8 bytes, but the weight data has 4/,
+    );
+    expect(() => encodeModelArtifacts({ modelTopology: new ArrayBuffer(4) })).toThrow(/modelTopology is an ArrayBuffer/);
+  });
+});
