@@ -4,7 +4,6 @@
  */
 import * as tfl from '@tensorflow/tfjs-layers';
 import type { Scalar, Variable } from '@tensorflow/tfjs-core';
-import { serialization } from '@tensorflow/tfjs-core';
 
 /** The host's regularizer interface; `apply` maps a weight to a scalar energy that is added to the training loss. */
 export type Regularizer = ReturnType<typeof tfl.regularizers.l2>;
@@ -106,12 +105,6 @@ function isLayerVariable(value: unknown): value is LayerVariable {
 
 /** The tf.Variable behind a layer's weight (`read()` returns that same object at every call). */
 export const variableOf = (weight: LayerVariable): Variable => weight.read() as Variable;
-
-/** Whether the registry that deserialisation uses still holds `cls` under its name. */
-export function isRegistered(cls: { className: string }): boolean {
-  const entry = serialization.SerializationMap.getMap().classNameMap[cls.className];
-  return entry !== undefined && (entry[0] as unknown) === cls;
-}
 
 /**
  * @throws Error if `model` was made by another copy of tfjs-layers than the one this package uses: its layers would answer
