@@ -1,5 +1,6 @@
 /** The front door: every public name. */
 export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs, type QuantizationReport } from './callbacks/kl_merge_quantization.js';
+export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';

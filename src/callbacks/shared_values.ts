@@ -1,0 +1,142 @@
+/**
+ * Training of a model whose weights share values, with the sharing kept: the values move, who shares them does not.
+ * Han, Mao & Dally, "Deep Compression", ICLR 2016, §3.3 (gradients of equal weights are aggregated).
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import { checkChoice, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
+
+export interface SharedValuesArgs {
+  /** Names of the layers; default: every layer whose kernel has at most `maxValues` distinct values. */
+  layers?: string[];
+  /** Also keep the sharing of biases that have at most `maxValues` values, fewer than entries. Default false. */
+  biases?: boolean;
+  /** How the steps that the optimizer makes for equal weights become the step of their value. Default `average`. */
+  aggregation?: 'average' | 'sum';
+  /** More distinct values than this do not count as shared. Integer ≥ 1. Default 256. */
+  maxValues?: number;
+}
+
+const WHO = 'sharedValues';
+
+/** Weights of all tensors together by value: which group each belongs to. Group values are float32. */
+export interface ValueGroups {
+  values: Float32Array;
+  /** One array per tensor. */
+  groups: Uint16Array[];
+}
+
+/** Groups equal weights; null if there are more than `maxValues` distinct ones. −0 counts as 0. */
+export function groupByValue(arrays: readonly ArrayLike<number>[], maxValues: number): ValueGroups | null {
+  const index = new Map<number, number>();
+  const groups: Uint16Array[] = [];
+  for (const array of arrays) {
+    const group = new Uint16Array(array.length);
+    for (let i = 0; i < array.length; i++) {
+      let g = index.get(array[i]);
+      if (g === undefined) {
+        if (index.size === maxValues) return null;
+        index.set(array[i], (g = index.size));
+      }
+      group[i] = g;
+    }
+    groups.push(group);
+  }
+  return { values: Float32Array.from(index.keys()), groups };
+}
+
+/** The value of each group after one step: its old value plus the average, or the sum, of its weights' steps; 0 stays 0. */
+export function stepValues({ values, groups }: ValueGroups, arrays: readonly ArrayLike<number>[], aggregation: 'average' | 'sum'): Float32Array {
+  const steps = new Float64Array(values.length);
+  const counts = new Float64Array(values.length);
+  groups.forEach((group, a) => {
+    const array = arrays[a];
+    for (let i = 0; i < group.length; i++) {
+      steps[group[i]] += array[i] - values[group[i]];
+      counts[group[i]]++;
+    }
+  });
+  return values.map((value, g) => (value === 0 ? 0 : value + (aggregation === 'sum' ? steps[g] : steps[g] / counts[g])));
+}
+
+/**
+ * Keeps equal weights equal through `model.fit`: after each batch the value of a group moves by the average (or sum) of the
+ * steps that the optimizer made for its weights, and all of them are set to it. Zero stays zero. With stochastic gradient
+ * descent this is descent on the values with averaged (summed) gradients; other optimizers aggregate their own steps.
+ * Weights that are not shared (biases, by default) train as usual.
+ *
+ * ```js
+ * await model.fit(x, y, {epochs: 60, callbacks: [klMergeQuantization({prior})]});     // quantised now
+ * detachRegularizer(model, prior);
+ * model.compile({optimizer: tf.train.adam(1e-4), loss: 'categoricalCrossentropy'});
+ * await model.fit(x, y, {epochs: 5, callbacks: [sharedValues()]});                    // still quantised
+ * ```
+ *
+ * Costs a copy of the shared weights from and to the backend per batch, which a GPU feels. Works on any model with shared
+ * values, a loaded one too; groups span all its layers, so that a codebook stays one codebook.
+ */
+export class SharedValues extends tfl.Callback {
+  readonly #args: SharedValuesArgs;
+  readonly #maxValues: number;
+  readonly #aggregation: 'average' | 'sum';
+  #weights: tfl.LayerVariable[] = [];
+  #shared: ValueGroups = { values: new Float32Array(0), groups: [] };
+
+  constructor(args: SharedValuesArgs = {}) {
+    super();
+    checkKeys(WHO, args, ['layers', 'biases', 'aggregation', 'maxValues']);
+    this.#args = args;
+    this.#maxValues = checkNumber(WHO, 'maxValues', args.maxValues ?? 256, { expected: 'an integer from 1 to 65535', holds: (x) => integerAtLeast(1).holds(x) && x <= 65535 });
+    this.#aggregation = checkChoice(WHO, 'aggregation', args.aggregation ?? 'average', ['average', 'sum']);
+    // The host unbinds the methods of callbacks that stand beside plain objects.
+    this.onTrainBegin = this.onTrainBegin.bind(this);
+    this.onBatchEnd = this.onBatchEnd.bind(this);
+  }
+
+  override async onTrainBegin(): Promise<void> {
+    const model = this.model as tfl.LayersModel | undefined;
+    checkSameHost(WHO, model);
+    const { layers, biases = false } = this.#args;
+    const all = allLayers(model);
+    const unknown = layers?.find((name) => !all.some((layer) => layer.name === name));
+    if (unknown !== undefined) throw new Error(`${WHO}: the model has no layer '${unknown}'. Layers: ${all.map(({ name }) => name).join(', ')}.`);
+    const candidates = all
+      .filter(({ name }) => layers === undefined || layers.includes(name))
+      .flatMap((layer) => regularizerSlots(layer))
+      .filter(({ slot }) => biases || !isBiasSlot(slot));
+    const chosen: { weight: tfl.LayerVariable; values: Float32Array }[] = [];
+    for (const { layer, slot, weight } of candidates) {
+      const values = (await variableOf(weight).data()) as Float32Array;
+      const own = groupByValue([values], Math.min(this.#maxValues, values.length - 1));
+      if (own !== null) chosen.push({ weight, values });
+      else if (layers !== undefined && !isBiasSlot(slot)) throw new Error(`${WHO}: the weights of layer '${layer.name}' share no values (more than ${this.#maxValues} distinct ones). Quantise the model first.`);
+    }
+    const shared = chosen.length === 0 ? null : groupByValue(chosen.map(({ values }) => values), this.#maxValues * chosen.length); // prettier-ignore
+    if (shared === null) throw new Error(`${WHO}: no weight of the model shares values (at most ${this.#maxValues} distinct ones a layer). Quantise it first, e.g. with klMergeQuantization.`);
+    this.#weights = chosen.map(({ weight }) => weight);
+    this.#shared = shared;
+  }
+
+  override async onBatchEnd(): Promise<void> {
+    const arrays = await Promise.all(this.#weights.map((weight) => variableOf(weight).data() as Promise<Float32Array>));
+    const values = stepValues(this.#shared, arrays, this.#aggregation);
+    const broken = values.findIndex((value) => !Number.isFinite(value));
+    // Values of before: the shared weights can still be put back.
+    const written = broken < 0 ? values : this.#shared.values;
+    this.#weights.forEach((weight, a) => {
+      const tensor = tfc.tensor(Float32Array.from(this.#shared.groups[a], (g) => written[g]), variableOf(weight).shape); // prettier-ignore
+      weight.write(tensor);
+      tensor.dispose();
+    });
+    if (broken >= 0) {
+      throw new Error(`${WHO}: a shared value (${this.#shared.values[broken]}) became ${values[broken]} in a step. The shared weights were put back. Lower the learning rate or look for NaN in the data.`);
+    }
+    this.#shared = { ...this.#shared, values };
+  }
+}
+
+/** A callback that keeps the sharing of a quantised model while it trains on. See {@link SharedValues}. */
+export function sharedValues(args: SharedValuesArgs = {}): SharedValues {
+  return new SharedValues(args);
+}

@@ -1,0 +1,122 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { initializers, layers, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
+import { describe, expect, it } from 'vitest';
+import { groupByValue, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
+import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
+import { seeded } from '../contract/fixtures.js';
+
+/** −0 as 0. */
+const valuesOf = (model: LayersModel, index: number) => Array.from(model.getWeights()[index].dataSync(), (value) => value + 0);
+const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b);
+
+/** Rounds every kernel of the model to multiples of a half: shared, with zeros. */
+function share(model: LayersModel): LayersModel {
+  const weights = model.getWeights();
+  const rounded = weights.map((weight) => (weight.shape.length > 1 ? tf.tidy(() => tf.div(tf.round(tf.mul(weight, 2)), 2)) : tf.clone(weight)));
+  model.setWeights(rounded);
+  tf.dispose(rounded);
+  return model;
+}
+
+function setUp(optimizer: tf.Optimizer) {
+  const dense = (units: number, seed: number, inputShape?: number[]) => layers.dense({ units, inputShape, kernelInitializer: initializers.randomUniform({ minval: -1.2, maxval: 1.2, seed }) });
+  const model = share(sequential({ layers: [dense(5, 1, [4]), dense(2, 2)] }));
+  model.compile({ optimizer, loss: 'meanSquaredError' });
+  return { model, x: seeded([12, 4], 3), y: seeded([12, 2], 4) };
+}
+const fit = (model: LayersModel, x: tf.Tensor, y: tf.Tensor, callback: Callback, epochs = 3) => model.fit(x, y, { epochs, batchSize: 6, shuffle: false, verbose: 0, callbacks: [callback] });
+
+describe('sharedValues', () => {
+  callbackContract({
+    create: (model) => {
+      share(model);
+      return sharedValues();
+    },
+    model: (kind) => share(smallNetwork(kind)),
+  });
+
+  it('groups over tensors by value and refuses too many', () => {
+    const { values, groups } = groupByValue([[0.5, 0, -0, 0.5], [1, 0.5]], 3)!;
+    expect(Array.from(values)).toEqual([0.5, 0, 1]);
+    expect(groups.map((group) => Array.from(group))).toEqual([[0, 1, 1, 0], [2, 0]]);
+    expect(groupByValue([[1, 2, 3]], 2)).toBeNull();
+  });
+
+  it('moves a value by the average or the sum of the steps of its weights, and leaves zero', () => {
+    const shared = groupByValue([[1, 1, 0], [2]], 9)!;
+    const stepped = [[1.5, 1, 0.25], [1]];
+    expect(Array.from(stepValues(shared, stepped, 'average'))).toEqual([1.25, 0, 1]);
+    expect(Array.from(stepValues(shared, stepped, 'sum'))).toEqual([1.5, 0, 1]);
+  });
+
+  it.each<[string, () => tf.Optimizer]>([
+    ['sgd', () => tf.train.sgd(0.05)],
+    ['momentum', () => tf.train.momentum(0.05, 0.9)],
+    ['adam', () => tf.train.adam(0.01)],
+    ['rmsprop', () => tf.train.rmsprop(0.01)],
+  ])('keeps who shares with whom through %s, while values and biases move', async (_, optimizer) => {
+    const { model, x, y } = setUp(optimizer());
+    const before = [0, 2].map((i) => valuesOf(model, i));
+    const loss = (await fit(model, x, y, sharedValues(), 8)).history['loss'] as number[];
+    expect(loss.at(-1)).toBeLessThan(loss[0]);
+    const after = [0, 2].map((i) => valuesOf(model, i));
+    const pairs = before.flatMap((kernel, k) => kernel.map((value, i) => [value, after[k][i]]));
+    const moved = new Map<number, number>();
+    for (const [was, is] of pairs) {
+      if (moved.has(was)) expect(is).toBe(moved.get(was));
+      moved.set(was, is);
+      if (was === 0) expect(is).toBe(0);
+    }
+    expect([...moved].filter(([was, is]) => was !== is).length).toBeGreaterThan(2);
+    expect(distinct(valuesOf(model, 1)).length).toBe(5);
+    tf.dispose([x, y]);
+  });
+
+  it.each<['average' | 'sum', number]>([
+    ['sum', 1],
+    ['average', 0],
+  ])('with stochastic gradient descent is descent on the values with %s gradients', async (aggregation, power) => {
+    const { model, x, y } = setUp(tf.train.sgd(0.1));
+    const kernel = valuesOf(model, 0);
+    const other = valuesOf(model, 2);
+    const value = kernel.find((w) => w !== 0)!;
+    const members = [...kernel, ...other].filter((w) => w === value).length;
+    // Loss as a function of that one value, both kernels, by finite differences.
+    const lossAt = (v: number) => {
+      const put = (weights: number[], shape: number[]) => tf.tensor(weights.map((w) => (w === value ? v : w)), shape); // prettier-ignore
+      const [k, o] = [put(kernel, [4, 5]), put(other, [5, 2])];
+      return tf.tidy(() => tf.losses.meanSquaredError(y, tf.matMul(tf.matMul(x as tf.Tensor2D, k as tf.Tensor2D), o as tf.Tensor2D)).dataSync()[0]);
+    };
+    const slope = (lossAt(value + 0.01) - lossAt(value - 0.01)) / 0.02;
+    await model.fit(x, y, { epochs: 1, batchSize: 12, shuffle: false, verbose: 0, callbacks: [sharedValues({ aggregation })] });
+    const now = valuesOf(model, 0)[kernel.indexOf(value)];
+    expect(now).toBeCloseTo(value - (0.1 * slope) / (power === 1 ? 1 : members), 3);
+    tf.dispose([x, y]);
+  });
+
+  it('puts the shared weights back and says so when a value is not finite', async () => {
+    const { model, x, y } = setUp(tf.train.sgd(0.1));
+    const before = valuesOf(model, 0);
+    const bad = tf.mul(y, NaN);
+    await expect(fit(model, x, bad, sharedValues())).rejects.toThrow(/^sharedValues: a shared value \(.*\) became NaN in a step\. The shared weights were put back\./);
+    expect(valuesOf(model, 0)).toEqual(before);
+    tf.dispose([x, y, bad]);
+  });
+
+  it.each<[SharedValuesArgs | object, RegExp]>([
+    [{ layers: ['nowhere'] }, /^Error: sharedValues: the model has no layer 'nowhere'\. Layers: /],
+    [{ maxValues: 2 }, /^Error: sharedValues: no weight of the model shares values \(at most 2 distinct ones a layer\)\. Quantise it first/],
+  ])('refuses %j on a model where that does not fit', async (args, message) => {
+    const { model, x, y } = setUp(tf.train.sgd(0.1));
+    await expect(fit(model, x, y, sharedValues(args)).catch((error: Error) => String(error))).resolves.toMatch(message);
+    tf.dispose([x, y]);
+  });
+
+  it.each<[object, string]>([
+    [{ layer: [] }, "sharedValues: unknown option 'layer'. Did you mean 'layers'?"],
+    [{ aggregation: 'mean' }, "sharedValues: aggregation must be one of 'average', 'sum', got 'mean'."],
+    [{ maxValues: 0 }, 'sharedValues: maxValues must be an integer from 1 to 65535, got 0.'],
+  ])('refuses %j', (args, message) => {
+    expect(() => sharedValues(args as SharedValuesArgs)).toThrow(message);
+  });
+});
