@@ -72,12 +72,13 @@ function filesOf(job: Job, seed: number) {
 async function retrainAndSave(job: Job, state: SeedState, { model }: Workbench, baseline: tfl.LayersModel): Promise<Outcome> {
   const { data, tensors, watch, say } = job;
   const settings = job.settings.retraining;
-  const { components, tau, zeroMixing, meansRate, logVariancesRate, mixingRate } = settings;
+  const { components, tau, zeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases } = settings;
   let [prior] = priorsOf(model);
   if (prior === undefined) {
     const learningRates = { means: meansRate, logVariances: logVariancesRate, mixingLogits: mixingRate };
-    prior = gmmPrior({ trainingExamples: countOf(data.train), components, tau, zeroMixing, learningRates });
-    attachRegularizer(model, prior);
+    const hyperpriors = { zeroHyperprior: { shape: 5000, rate: zeroRate }, othersHyperprior: { shape: 250, rate: othersRate } };
+    prior = gmmPrior({ trainingExamples: countOf(data.train), components, tau, zeroMixing, learningRates, ...hyperpriors });
+    attachRegularizer(model, prior, { biases });
     compile(model, settings.learningRate);
   }
   const phase = { label: `seed ${state.seed}, retraining`, seed: state.seed, settings, watch };

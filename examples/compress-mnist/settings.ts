@@ -22,11 +22,15 @@ export interface Settings {
     tau: number;
     /** Mixing proportion of the zero component. */
     zeroMixing: number;
+    /** Rate b of the Gamma(5000, b) on the zero component's precision: the smaller, the tighter the spike may become. */
+    zeroRate: number;
+    /** Rate b of the Gamma(250, b) on the other components' precisions: σ ≈ √(b / 249). */
+    othersRate: number;
     /** Components nearer than this symmetric KL divergence are merged. */
     mergeThreshold: number;
     /** What a weight becomes: the mean of its component, or the mean of the weights assigned to it. */
     values: 'means' | 'centroids';
-    /** Whether biases are quantised too. */
+    /** Whether the prior takes biases in, so that they are quantised too. */
     biases: boolean;
   };
   /** The methods it is compared with, all on the same baseline and through the same file format. */
@@ -55,6 +59,8 @@ export const MNIST_SETTINGS: Settings = {
     mixingRate: 3e-3,
     tau: 2e-2,
     zeroMixing: 0.999,
+    zeroRate: 0.1,
+    othersRate: 0.03,
     mergeThreshold: 0.5,
     values: 'means',
     biases: false,
