@@ -21,9 +21,12 @@ function state(): EngineState {
 
 /**
  * The tape of the gradient evaluation that is running, or null outside of one. Its identity tells evaluations apart: every
- * outermost `tf.grads` / `optimizer.minimize` records on an array of its own.
+ * outermost `tf.grads` / `optimizer.minimize` records on an array of its own. (An evaluation that throws leaves its tape behind.)
  */
-export const activeTape = (): object | null => state().activeTape ?? null;
+export const activeTape = (): object | null => {
+  const { activeTape: tape, gradientDepth } = state();
+  return gradientDepth > 0 ? (tape ?? null) : null;
+};
 
 /** The innermost `tf.tidy` that is running, or null outside of one; a model adds up its losses inside one. */
 export const activeScope = (): object | null => state().activeScope ?? null;

@@ -23,6 +23,11 @@ describe('activeTape', () => {
     expect(seen[2]).not.toBe(seen[0]);
   });
 
+  it('is null after an evaluation that threw', () => {
+    expect(() => tf.grad(() => { throw new Error('bad loss'); })(tf.scalar(2))).toThrow('bad loss'); // prettier-ignore
+    expect(activeTape()).toBeNull();
+  });
+
   it('stays the same inside a nested evaluation', () => {
     tf.tidy(() => {
       const tapes: (object | null)[] = [];
