@@ -52,24 +52,55 @@ export const isBiasSlot = (slot: string): boolean => BIAS_SLOTS.includes(slot);
 
 type Open = Record<string, unknown>;
 
-/** Every layer of `model`, models nested in it and layers inside wrappers included, each once, in graph order. */
-export function allLayers(model: tfl.LayersModel): Layer[] {
-  const found = new Set<Layer>();
-  const visit = (layer: Layer) => {
-    if (found.has(layer)) return;
-    found.add(layer);
-    const inside = layer as unknown as Open;
-    for (const key of ['layers', 'cells']) {
-      if (Array.isArray(inside[key])) (inside[key] as Layer[]).forEach(visit);
-    }
-    for (const key of ['layer', 'forwardLayer', 'backwardLayer', 'cell', 'model']) {
-      const child = inside[key];
-      if (child instanceof tfl.layers.Layer) visit(child);
-    }
-  };
-  model.layers.forEach(visit);
-  return [...found];
+/** Where a layer stands in a model. */
+export interface PlacedLayer {
+  layer: Layer;
+  /** The layers around it, outermost first, and itself. */
+  path: Layer[];
+  /** The layer whose losses the host adds up for it: itself, or the outermost wrapper or recurrent layer that it is inside of. */
+  carrier: Layer;
 }
+
+/** Inner layer → the one that a save writes in its stead: Bidirectional trains two clones of it and saves the original. */
+const originals = new WeakMap<Layer, Layer>();
+
+/** Every layer of `model`, models nested in it and layers inside wrappers included, each once, in graph order. */
+export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
+  const found = new Map<Layer, PlacedLayer>();
+  const visit = (layer: Layer, around: Layer[], outer: Layer | null) => {
+    if (found.has(layer)) return;
+    const placed = { layer, path: [...around, layer], carrier: outer ?? layer };
+    found.set(layer, placed);
+    const children = innerLayers(layer);
+    // A model adds up its layers' losses itself; a wrapper or recurrent layer does not know of any inside.
+    const carrier = outer === null && isModel(layer) ? null : placed.carrier;
+    for (const child of children) visit(child, placed.path, carrier);
+  };
+  model.layers.forEach((layer) => visit(layer, [], null));
+  return [...found.values()];
+}
+
+export const allLayers = (model: tfl.LayersModel): Layer[] => placedLayers(model).map(({ layer }) => layer);
+
+export const isModel = (layer: Layer): boolean => Array.isArray((layer as unknown as Open).layers);
+
+function innerLayers(layer: Layer): Layer[] {
+  const inside = layer as unknown as Open;
+  const lists = ['layers', 'cells'].flatMap((key) => (Array.isArray(inside[key]) ? (inside[key] as Layer[]) : []));
+  const clones = ['forwardLayer', 'backwardLayer'].map((key) => inside[key]).filter(isLayer);
+  const original = inside['layer'];
+  if (clones.length > 0 && isLayer(original)) clones.forEach((clone) => rememberOriginal(clone, original));
+  const single = [clones.length > 0 ? null : original, inside['cell'], inside['model']].filter(isLayer);
+  return [...lists, ...clones, ...single];
+}
+
+function rememberOriginal(clone: Layer, original: Layer): void {
+  originals.set(clone, original);
+  const inner = innerLayers(original);
+  innerLayers(clone).forEach((child, i) => rememberOriginal(child, inner[i]));
+}
+
+const isLayer = (value: unknown): value is Layer => value instanceof tfl.layers.Layer;
 
 /** The regularizer slots of a built layer whose weight exists. */
 export function regularizerSlots(layer: Layer): RegularizerSlot[] {
@@ -86,14 +117,19 @@ export function regularizerSlots(layer: Layer): RegularizerSlot[] {
 
 /** Sets what the layer's config will name in that slot. It does not add or remove a loss. */
 export function setSlotRegularizer({ layer, slot }: RegularizerSlot, regularizer: Regularizer | null): void {
-  (layer as unknown as Open)[slot] = regularizer;
+  for (const holder of [layer, originals.get(layer)]) {
+    if (holder !== undefined) (holder as unknown as Open)[slot] = regularizer;
+  }
 }
+
+/** Whether the host adds up what `layer` itself lists as losses; it forgets those of cells, and of models inside wrappers. */
+export const hostAddsLosses = ({ layer, carrier }: Pick<PlacedLayer, 'layer' | 'carrier'>): boolean => layer.losses === carrier.losses;
 
 /** Adds a loss that the layer contributes at every training step; returns the function that takes it off again. */
 export function addLayerLoss(layer: Layer, loss: () => Scalar): () => void {
   layer.addLoss(loss as Parameters<Layer['addLoss']>[0]);
   return () => {
-    const losses = (layer as unknown as { _losses: unknown[] })._losses;
+    const losses = layer.losses as unknown[];
     const index = losses.indexOf(loss);
     if (index >= 0) losses.splice(index, 1);
   };

@@ -7,7 +7,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNumber, describe, NON_NEGATIVE, POSITIVE } from '../checks.js';
 import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
-import { governedWeights, priorsOf, type GovernedWeight } from '../regularizers/attach.js';
+import { addForgottenLosses, governedWeights, priorsOf, takesPart, type GovernedWeight } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
 import type { Merge } from './merge_components.js';
 import { mergeMixture, quantizeWeights, type QuantizationOptions } from './quantize_weights.js';
@@ -30,7 +30,7 @@ export interface KLMergeQuantizationArgs {
   assignment?: 'posterior' | 'likelihood';
   /** Value of a component: its `means`, or the `centroids` of the weights assigned to it. Default `means`. */
   values?: 'means' | 'centroids';
-  /** Names of layers whose weights stay as they are. */
+  /** Names of layers whose weights stay as they are, each with all that is inside it (a wrapper, a nested model). */
   skip?: string[];
   /** Quantise biases: those that carry a prior (default), all of the layers with a prior (`true`), or none (`false`). */
   biases?: boolean;
@@ -47,7 +47,7 @@ export interface KLMergeQuantizationArgs {
 }
 
 export interface QuantizationReport {
-  /** Distinct values that the quantised weights take, all mixtures together. */
+  /** Distinct values that the quantised weights take, summed over the mixtures (0 counts once in each). */
   components: number;
   codebooks: { prior: string; values: number[]; counts: number[]; dropped: number[] }[];
   /** Component indices are those of the prior's mixture. */
@@ -80,7 +80,7 @@ const WHO = 'klMergeQuantization';
  * indices, the codebook and the other weights; `sizeReport` measures).
  *
  * A weight that is not finite stops training with an error that names its layer, after the last good weights are put
- * back; for that it holds up to two older copies of the model's weights.
+ * back; for that it holds up to three older copies of the model's weights.
  *
  * ```js
  * const quantization = klMergeQuantization({prior, evaluationData: [xVal, yVal]});
@@ -138,6 +138,7 @@ export class KLMergeQuantization extends tfl.Callback {
     }
     const governed = this.#governed(model);
     this.#targets(model);
+    addForgottenLosses(model);
     this.#priors = [...new Set(governed.map(({ prior }) => prior))];
     for (const prior of this.#priors) {
       if (prior.initialized) continue;
@@ -209,6 +210,8 @@ export class KLMergeQuantization extends tfl.Callback {
         throw new Error(`${WHO}: the mixture of gmmPrior '${prior.name}' was never trained. Run model.fit with this callback before quantize().`);
       }
       const arrays = await Promise.all(targets.map(({ weight }) => variableOf(weight).data() as Promise<Float32Array>));
+      const broken = arrays.findIndex((array) => !array.every(Number.isFinite));
+      if (broken >= 0) throw new Error(`${WHO}: the weights of layer '${targets[broken].layer.name}' (${targets[broken].weight.originalName}) are not finite. Train them again, or put good ones back, before quantising.`);
       checkNotQuantized(prior, arrays);
       const merged = mergeMixture(mixture, this.#options);
       plans.push({ prior, targets, arrays, merged, quantized: quantizeWeights(arrays, merged.components, this.#options) });
@@ -266,7 +269,7 @@ export class KLMergeQuantization extends tfl.Callback {
     if (carried.length === 0) {
       throw new Error(`${WHO}: the model carries no prior. Give gmmPrior({trainingExamples}) as kernelRegularizer of its layers, or call attachRegularizer(model, prior).`);
     }
-    const governed = governedWeights(model).filter(({ prior, weight }) => (asked === null || asked.includes(prior)) && prior.governs(variableOf(weight)));
+    const governed = governedWeights(model).filter((entry) => (asked === null || asked.includes(entry.prior)) && takesPart(entry));
     if (governed.length === 0) {
       throw new Error(`${WHO}: every weight with a prior is frozen. Unfreeze a layer, or make the prior with includeFrozen: true.`);
     }
@@ -279,8 +282,11 @@ export class KLMergeQuantization extends tfl.Callback {
     const names = allLayers(model).map(({ name }) => name);
     const unknown = skip.find((name) => !names.includes(name));
     if (unknown !== undefined) throw new Error(`${WHO}: skip names layer '${unknown}', which the model does not have. Layers: ${names.join(', ')}.`);
-    const governed = this.#governed(model).filter(({ layer, slot }) => !skip.includes(layer.name) && !(biases === false && isBiasSlot(slot)));
+    const governed = this.#governed(model).filter(({ path, slot }) => !path.some(({ name }) => skip.includes(name)) && !(biases === false && isBiasSlot(slot)));
+    if (governed.length === 0) throw new Error(`${WHO}: skip leaves nothing to quantise: it names every layer with a prior.`);
     const taken = new Set(governed.map(({ weight }) => weight));
+    const twice = governed.find(({ weight }, i) => governed.findIndex((other) => other.weight === weight) < i);
+    if (twice) throw new Error(`${WHO}: two priors govern the kernel of layer '${twice.layer.name}'. Say by which to quantise (prior: …), or take one off with detachRegularizer(model, prior).`);
     return [...new Set(governed.map(({ prior }) => prior))].map((prior) => {
       const mine = governed.filter((entry) => entry.prior === prior);
       const joining = biases !== true ? [] : mine.flatMap(({ layer }) =>
@@ -340,9 +346,10 @@ async function rangeOf(weights: Tensor[]): Promise<[number, number]> {
   return [least, greatest];
 }
 
+/** Not by the host's `write`: that applies the weight's constraint, and values that were shared would be no longer. */
 function writeValues(weight: tfl.LayerVariable, values: Float32Array): void {
   const tensor = tfc.tensor(values, variableOf(weight).shape, 'float32');
-  weight.write(tensor);
+  variableOf(weight).assign(tensor);
   tensor.dispose();
 }
 

@@ -3,16 +3,18 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import type { serialization, Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, describe } from '../checks.js';
-import { addLayerLoss, allLayers, checkSameHost, isBiasSlot, RegularizerBase, regularizerSlots, setSlotRegularizer, variableOf, type Regularizer, type RegularizerSlot } from '../host.js';
+import { addLayerLoss, checkSameHost, hostAddsLosses, isBiasSlot, isModel, placedLayers, RegularizerBase, regularizerSlots, setSlotRegularizer, variableOf, type PlacedLayer, type Regularizer, type RegularizerSlot } from '../host.js'; // prettier-ignore
 import { GmmPrior } from './gmm_prior.js';
 
+type PlacedSlot = RegularizerSlot & PlacedLayer;
+
 /** What a prior governs in a model. */
-export interface GovernedWeight extends RegularizerSlot {
+export interface GovernedWeight extends PlacedSlot {
   prior: GmmPrior;
 }
 
 export interface AttachRegularizerArgs {
-  /** Names of the layers; default: every layer with a kernel. */
+  /** Names of the layers, each with all that is inside it (a wrapper, a nested model); default: every layer with a kernel. */
   layers?: string[];
   /** Also put it on biases (and scales and shifts of normalisations). Default false. */
   biases?: boolean;
@@ -80,12 +82,32 @@ export function attachRegularizer(model: LayersModel, prior: GmmPrior, args: Att
     const remaining = termsOf(slot.regularizer).filter((term) => term !== prior);
     setSlotRegularizer(slot, sumOf([...remaining, prior]));
     prior.attach(weight);
-    if (boundByHost.get(weight)?.has(prior)) continue;
-    const removers = losses.get(weight) ?? new Map<Regularizer, () => void>();
-    removers.set(prior, addLayerLoss(slot.layer, () => prior.apply(variableOf(slot.weight))));
-    losses.set(weight, removers);
+    if (boundByHost.get(weight)?.has(prior) && hostAddsLosses(slot)) continue;
+    addLoss(slot, prior);
   }
   return model;
+}
+
+function addLoss(slot: PlacedSlot, prior: GmmPrior): void {
+  const weight = variableOf(slot.weight);
+  const removers = losses.get(weight) ?? new Map<Regularizer, () => void>();
+  if (removers.has(prior)) return;
+  // A frozen recurrent layer leaves its cell's variables marked as trainable.
+  removers.set(prior, addLayerLoss(slot.carrier, () => (takesPart({ ...slot, prior }) ? prior.apply(variableOf(slot.weight)) : tfc.scalar(0))));
+  losses.set(weight, removers);
+}
+
+/**
+ * Adds the losses that the host forgets: of priors given to cells of recurrent layers, or to models inside wrappers. Needed
+ * where the model was built or loaded with them; {@link attachRegularizer} does it itself.
+ */
+export function addForgottenLosses(model: LayersModel): void {
+  for (const entry of governedWeights(model)) if (!hostAddsLosses(entry)) addLoss(entry, entry.prior);
+}
+
+/** Whether the weight feeds its prior's mixture: not detached, and trainable unless frozen ones are asked for. */
+export function takesPart({ prior, weight, carrier }: GovernedWeight): boolean {
+  return prior.governs(variableOf(weight)) && (prior.includeFrozen || carrier.trainableWeights.includes(weight));
 }
 
 /** Weights whose layer was built with a prior: the host keeps calling it, so detaching tells the prior to answer 0. */
@@ -124,11 +146,11 @@ export function priorsOf(model: LayersModel): GmmPrior[] {
 /** Every weight of the model that carries a prior, frozen ones included; each (weight, prior) once. */
 export function governedWeights(model: LayersModel): GovernedWeight[] {
   checkSameHost('priorsOf', model);
-  return allLayers(model).flatMap((layer) =>
-    regularizerSlots(layer).flatMap((slot) =>
+  return placedLayers(model).flatMap((placed) =>
+    regularizerSlots(placed.layer).flatMap((slot) =>
       termsOf(slot.regularizer)
         .filter((term): term is GmmPrior => term instanceof GmmPrior)
-        .map((prior) => ({ ...slot, prior })),
+        .map((prior) => ({ ...placed, ...slot, prior })),
     ),
   );
 }
@@ -142,17 +164,19 @@ function sumOf(terms: Regularizer[]): Regularizer | null {
   return terms.length > 1 ? new RegularizerSum({ terms }) : (terms[0] ?? null);
 }
 
-function chooseSlots(who: string, model: LayersModel, { layers, biases = false }: AttachRegularizerArgs): RegularizerSlot[] {
-  const all = allLayers(model);
-  const unbuilt = all.find((layer) => !layer.built);
+function chooseSlots(who: string, model: LayersModel, { layers, biases = false }: AttachRegularizerArgs): PlacedSlot[] {
+  const all = placedLayers(model);
+  // The host does not mark every layer inside a wrapper as built, nor a model at the head of a Sequential.
+  const unbuilt = all.find(({ carrier }) => !carrier.built && !isModel(carrier))?.carrier;
   if (unbuilt) throw new Error(`${who}: layer '${unbuilt.name}' is not built yet. Give the first layer an inputShape, or call model.build(shape) first.`);
-  const unknown = layers?.find((name) => !all.some((layer) => layer.name === name));
-  if (unknown !== undefined) throw new Error(`${who}: model '${model.name}' has no layer '${unknown}'. Layers: ${all.map(({ name }) => name).join(', ')}.`);
+  const unknown = layers?.find((name) => !all.some(({ layer }) => layer.name === name));
+  if (unknown !== undefined) throw new Error(`${who}: model '${model.name}' has no layer '${unknown}'. Layers: ${all.map(({ layer }) => layer.name).join(', ')}.`);
+  const isNamed = ({ path }: PlacedLayer) => layers === undefined || path.some(({ name }) => layers.includes(name));
   const slots = all
-    .filter(({ name }) => layers === undefined || layers.includes(name))
-    .flatMap((layer) => regularizerSlots(layer))
+    .filter(isNamed)
+    .flatMap((placed) => regularizerSlots(placed.layer).map((slot) => ({ ...placed, ...slot })))
     .filter(({ slot }) => biases || !isBiasSlot(slot));
-  const bare = layers?.find((name) => !slots.some(({ layer }) => layer.name === name));
+  const bare = layers?.find((name) => !slots.some(({ path }) => path.some((layer) => layer.name === name)));
   if (bare !== undefined) throw new Error(`${who}: layer '${bare}' has no kernel to regularize.`);
   if (slots.length === 0) throw new Error(`${who}: model '${model.name}' has no layer with a kernel; the prior would be attached to no weight.`);
   return slots;

@@ -157,6 +157,8 @@ export class GmmPrior extends RegularizerBase {
     this.#learningRates = { ...preset.learningRates, ...args.learningRates };
     for (const [group, rate] of Object.entries(this.#learningRates)) checkNumber(who, `learningRates.${group}`, rate, NON_NEGATIVE);
     this.name = args.name ?? `gmmPrior${++created}`;
+    // A loaded one must not share its name with the next that gets one by itself.
+    created = Math.max(created, Number(/^gmmPrior(\d+)$/.exec(this.name)?.[1] ?? 0));
     this.#adam = initialAdamState(this.components);
   }
 
@@ -256,6 +258,7 @@ export class GmmPrior extends RegularizerBase {
     // Adam's ε is meant for gradients of the loss, which are τ/N times these.
     const epsilon = (1e-8 * this.trainingExamples) / this.tau;
     adamStep(parameters, gradients, this.#adam, this.#learningRates, { epsilon });
+    this.#initialized = true;
     return true;
   }
 
@@ -269,11 +272,18 @@ export class GmmPrior extends RegularizerBase {
     const state = this.#parameters === null ? {} : { state: { parameters: copy(this.#parameters), adam: copy(this.#adam) } };
     // Tells the regularizers of one save apart, see fromConfig; counts within one synchronous save.
     if (this.#savesNow === 0) queueMicrotask(() => (this.#savesNow = 0));
-    return { ...(copy(this.#args) as object), name: this.name, ...state, occurrence: this.#savesNow++ } as unknown as serialization.ConfigDict;
+    const config = { ...(copy(this.#args) as object), name: this.name, ...state, occurrence: this.#savesNow++ } as unknown as serialization.ConfigDict;
+    configured.set(config, this);
+    return config;
   }
 
-  /** Reunites the regularizers that one saved model names alike: the host makes an instance per layer. */
+  /**
+   * Reunites the regularizers that one saved model names alike: the host makes an instance per layer. A config that was not
+   * through a file comes from cloning a layer (Bidirectional does): the clone gets the same instance.
+   */
   static fromConfig<T extends serialization.Serializable>(_cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict): T {
+    const original = configured.get(config);
+    if (original) return original as unknown as T;
     const { state, occurrence, ...args } = config as unknown as GmmPriorArgs & {
       state?: GmmPriorState;
       occurrence?: number;
@@ -324,6 +334,9 @@ export class GmmPrior extends RegularizerBase {
       `gmmPrior '${this.name}': nobody trains its mixture. Add klMergeQuantization({prior}) to the callbacks of model.fit.`); // prettier-ignore
   }
 }
+
+/** Configs that were never written → whose they are. */
+const configured = new WeakMap<object, GmmPrior>();
 
 const loading = new Map<string, { prior: GmmPrior; occurrences: Set<number> }>();
 

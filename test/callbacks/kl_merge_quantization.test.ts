@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { Callback, callbacks, CustomCallback, initializers, layers, models, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
+import { Callback, callbacks, constraints, CustomCallback, initializers, layers, models, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from '../../src/callbacks/kl_merge_quantization.js';
 import { attachRegularizer, detachRegularizer, priorsOf } from '../../src/regularizers/attach.js';
@@ -198,6 +198,51 @@ describe('klMergeQuantization', () => {
     // Batch 2 was computed with the weights that batch 1 left; what it left itself was broken before anything was computed with it.
     expect(valuesOf(model, 0)).toEqual(seen[1]);
     expect(valuesOf(model, 2).every(Number.isFinite)).toBe(true);
+    tf.dispose([x, y]);
+  });
+
+  it('puts good weights back also where no prior sees them break', async () => {
+    const { model, prior, x, y } = setUp();
+    detachRegularizer(model);
+    attachRegularizer(model, prior, { layers: ['first'] });
+    model.compile({ optimizer: tf.train.sgd(0.01), loss: 'meanSquaredError' });
+    let start: number[] = [];
+    const breaker = new (class extends Callback {
+      override async onEpochBegin() {
+        start = valuesOf(model, 2);
+      }
+      override async onBatchEnd(batch: number) {
+        if (batch === 1 && ++this.epochs === 2) model.layers[1].setWeights([tf.fill([16, 3], Infinity), tf.zeros([3])]);
+      }
+      epochs = 0;
+    })();
+    await expect(fit(model, x, y, [breaker, quiet()], 2)).rejects.toThrow(/of epoch 1: .*The last good weights were put back\..*compile the model with a new optimizer/);
+    expect(valuesOf(model, 2)).toEqual(start);
+    expect([0, 1, 3].flatMap((i) => valuesOf(model, i)).every(Number.isFinite)).toBe(true);
+    tf.dispose([x, y]);
+  });
+
+  it('leaves the values shared where a constraint would move them apart', async () => {
+    const model = sequential({ layers: [layers.dense({ units: 20, inputShape: [6], kernelConstraint: constraints.unitNorm({ axis: 0 }) })] });
+    attachRegularizer(model, gmmPrior(FAST));
+    model.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
+    const [x, y] = [seeded([16, 6], 1), seeded([16, 20], 2)];
+    const callback = quiet();
+    await fit(model, x, y, [callback], 2);
+    expect(distinct(valuesOf(model, 0))).toEqual(callback.report!.codebooks[0].values);
+    tf.dispose([x, y]);
+  });
+
+  it('refuses to quantise weights that are not finite, that nothing is left of, or that two priors claim', async () => {
+    const { model, prior, x, y } = setUp();
+    const callback = quiet({ quantizeAtEnd: false });
+    await fit(model, x, y, [callback], 1);
+    await expect(fit(model, x, y, [quiet({ skip: ['first', 'last'] })], 1)).rejects.toThrow('klMergeQuantization: skip leaves nothing to quantise: it names every layer with a prior.');
+    attachRegularizer(model, gmmPrior(FAST), { layers: ['last'] });
+    await expect(fit(model, x, y, [quiet()], 1)).rejects.toThrow("klMergeQuantization: two priors govern the kernel of layer 'last'. Say by which to quantise");
+    await fit(model, x, y, [quiet({ prior, quantizeAtEnd: false })], 1);
+    model.layers[0].setWeights([tf.fill([6, 16], NaN), tf.zeros([16])]);
+    await expect(quiet({ prior }).quantize(model)).rejects.toThrow("klMergeQuantization: the weights of layer 'first' (first/kernel) are not finite.");
     tf.dispose([x, y]);
   });
 

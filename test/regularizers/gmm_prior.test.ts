@@ -106,6 +106,37 @@ describe('gmmPrior', () => {
     tf.dispose([x, y]);
   });
 
+  it('keeps a mixture that was stepped by hand when a callback takes over', async () => {
+    const prior = gmmPrior({ trainingExamples: N, components: 3 });
+    const model = sequential({ layers: [dense(2, prior, [3])] });
+    model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    const [x, y] = [seeded([8, 3], 1), seeded([8, 2], 2)];
+    for (let k = 0; k < 4; k++) {
+      await model.trainOnBatch(x, y);
+      await prior.step();
+    }
+    await model.fit(x, y, { epochs: 1, verbose: 0, callbacks: [klMergeQuantization({ quantizeAtEnd: false })] });
+    expect(prior.steps).toBe(5);
+    tf.dispose([x, y]);
+  });
+
+  it('counts a weight after an evaluation that threw', () => {
+    const prior = gmmPrior({ trainingExamples: N, components: 3 });
+    prior.initialize([-1, 1]);
+    const weight = tf.variable(tf.tensor1d([0.1, -0.2]));
+    const energy = () => tf.tidy(() => prior.apply(weight).dataSync()[0]);
+    const before = energy();
+    expect(() => tf.variableGrads(() => { throw new Error('bad loss'); }, [weight])).toThrow('bad loss'); // prettier-ignore
+    expect([energy(), energy()]).toEqual([before, before]);
+    weight.dispose();
+  });
+
+  it('that gets its name by itself gets another than a loaded one has', () => {
+    const next = Number(gmmPrior({ trainingExamples: N }).name.slice('gmmPrior'.length)) + 1;
+    gmmPrior({ trainingExamples: N, name: `gmmPrior${next}` });
+    expect(gmmPrior({ trainingExamples: N }).name).toBe(`gmmPrior${next + 1}`);
+  });
+
   it('learns π₀ only when asked', async () => {
     for (const learnZeroMixing of [false, true, [90, 10] as [number, number]]) {
       const prior = gmmPrior({ trainingExamples: N, components: 3, zeroMixing: 0.5, learnZeroMixing });
@@ -224,6 +255,66 @@ describe('attachRegularizer', () => {
     const prior = gmmPrior({ trainingExamples: N, components: 3 });
     attachRegularizer(model, prior, { biases: true });
     expect(governedWeights(model).map(({ weight }) => variableOf(weight).shape)).toEqual([[3, 3], [3], [3], [3], [3, 2], [2]]);
+  });
+
+  describe('reaches weights whose losses the host forgets', () => {
+    const lstm = (kernelRegularizer?: GmmPrior) => layers.lstm({ units: 3, recurrentInitializer: 'glorotUniform', kernelRegularizer, inputShape: [4, 5] });
+    const head = (layer: layers.Layer) => sequential({ layers: [layer] });
+    const wrap = (layer: unknown) => layers.bidirectional({ layer, mergeMode: 'sum', inputShape: [4, 5] } as unknown as Parameters<typeof layers.bidirectional>[0]);
+    type Layer = layers.Layer;
+    const cases: Record<string, (prior?: GmmPrior) => Layer> = {
+      'a recurrent layer': (prior) => lstm(prior),
+      'Bidirectional, both directions': (prior) => wrap(lstm(prior)),
+      'TimeDistributed around a layer': (prior) => layers.timeDistributed({ layer: layers.dense({ units: 3, kernelRegularizer: prior }), inputShape: [4, 5] }),
+      'TimeDistributed around a model': (prior) => layers.timeDistributed({ layer: head(layers.dense({ units: 3, inputShape: [5], kernelRegularizer: prior })), inputShape: [4, 5] }),
+      'a model at the head of another': (prior) => head(layers.dense({ units: 3, inputShape: [4, 5], kernelRegularizer: prior })),
+    };
+    const governed = (model: LayersModel) => [...new Set(governedWeights(model).map(({ weight }) => variableOf(weight)))];
+    const train = async (model: LayersModel) => {
+      model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+      const [x, y] = [seeded([8, ...(model.inputs[0].shape.slice(1) as number[])], 1), seeded([8, ...(model.outputs[0].shape.slice(1) as number[])], 2)];
+      const plain = (model.evaluate(x, y) as tf.Scalar).dataSync()[0];
+      const { history } = await model.fit(x, y, { epochs: 1, verbose: 0, callbacks: [klMergeQuantization({ quantizeAtEnd: false })] });
+      tf.dispose([x, y]);
+      return (history['loss'][0] as number) - plain;
+    };
+    const still = { learningRates: { means: 0, logVariances: 0, mixingLogits: 0 } };
+
+    for (const [title, build] of Object.entries(cases)) {
+      for (const how of ['attached', 'given to the layer'] as const) {
+        it(`${title}, ${how}, also after saving and loading`, async () => {
+          const prior = gmmPrior({ trainingExamples: N, components: 3, ...still });
+          const model = sequential({ layers: [build(how === 'attached' ? undefined : prior)] });
+          if (how === 'attached') attachRegularizer(model, prior);
+          for (const m of [model, await models.modelFromJSON(model.toJSON(null, false) as Parameters<typeof models.modelFromJSON>[0])]) {
+            const added = await train(m);
+            expect(priorsOf(m)).toHaveLength(1);
+            const weights = governed(m).map((weight) => Float64Array.from(weight.dataSync()));
+            expect(added).toBeCloseTo(energyByHand(weights, priorsOf(m)[0], 5e-3), 3);
+            expect(governed(m).length).toBe(governed(model).length);
+          }
+          detachRegularizer(model, prior);
+          expect(priorsOf(model)).toEqual([]);
+          expect(tf.tidy(() => model.calculateLosses().reduce((sum, loss) => sum + loss.dataSync()[0], 0))).toBe(0);
+          const bare = await models.modelFromJSON(model.toJSON(null, false) as Parameters<typeof models.modelFromJSON>[0]);
+          expect(priorsOf(bare)).toEqual([]);
+        });
+      }
+    }
+
+    it('by the name of what is around them, and not when that is frozen', async () => {
+      const prior = gmmPrior({ trainingExamples: N, components: 3 });
+      const model = sequential({ layers: [layers.lstm({ units: 3, recurrentInitializer: 'glorotUniform', inputShape: [4, 5], name: 'outer' }), layers.dense({ units: 2, name: 'head' })] });
+      attachRegularizer(model, prior, { layers: ['outer'] });
+      expect(governedWeights(model).map(({ slot }) => slot)).toEqual(['kernelRegularizer', 'recurrentRegularizer']);
+      attachRegularizer(model, prior, { layers: ['head'] });
+      model.layers[0].trainable = false;
+      prior.initialize([-1, 1]);
+      const added = await train(model);
+      expect(added).toBeCloseTo(energyByHand([Float64Array.from(model.layers[1].getWeights()[0].dataSync())], prior, 5e-3), 3);
+      model.layers[0].trainable = true;
+      await expect(klMergeQuantization({ skip: ['outer', 'head'] }).quantize(model)).rejects.toThrow('klMergeQuantization: skip leaves nothing to quantise');
+    });
   });
 
   it('works before compile, after compile and after a fit, and trains', async () => {
