@@ -52,7 +52,8 @@ export function initialParameters(
   const above = Math.max(0, greatest);
   const span = below + above || 1;
   let negative = Math.round((others * below) / span);
-  if (others > 1 && below > 0 && above > 0) negative = Math.min(others - 1, Math.max(1, negative));
+  // Both signs get one, unless one hardly occurs: that mean would stand on zero.
+  if (others > 1 && Math.min(below, above) > 1e-3 * span) negative = Math.min(others - 1, Math.max(1, negative));
   const means = [0];
   for (let k = 0; k < negative; k++) means.push(-(below || span / 2) * ((negative - k) / negative));
   for (let k = 0; k < others - negative; k++) means.push((above || span / 2) * ((k + 1) / (others - negative)));

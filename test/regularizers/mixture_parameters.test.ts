@@ -48,6 +48,8 @@ describe('the start of the mixture', () => {
     [3, -0.3, 0.8],
     [9, 0.1, 0.8],
     [9, -0.8, -0.1],
+    [9, -1e-9, 0.8],
+    [3, -0.8, 1e-6],
     [5, 0, 0],
   ])('of %i components over [%f, %f] has its means in order, inside, and none but the first near zero', (components, least, greatest) => {
     const { means } = initialParameters(components, [least, greatest], 0.25, 0.99);

@@ -49,7 +49,6 @@ export class TabulatedEnergy {
   #beside: number[] = [];
   #expectedExact = 0;
   #counted = 0;
-  #range: [number, number] = [Infinity, -Infinity];
 
   get cells(): number {
     return Math.max(0, this.#nodes.length - 1);
@@ -59,7 +58,7 @@ export class TabulatedEnergy {
   reset(mixture: Mixture): void {
     this.#point = new MixturePoint(mixture);
     this.nonFinite = false;
-    if (this.#laidFor !== null && this.#isStale(mixture)) this.#lay(mixture);
+    if (this.#laidFor !== null && this.#isStale(mixture)) this.#lay(mixture, this.#range());
     this.#mixture = mixture;
     this.#moments.fill(0);
     this.#exact = emptyStatistics(this.#point.components);
@@ -74,8 +73,7 @@ export class TabulatedEnergy {
    */
   accumulate(weights: Float32Array, gradient: Float32Array, scale: number): number {
     if (this.#laidFor === null) {
-      for (let i = 0; i < weights.length; i++) this.#extendRange(weights[i]);
-      this.#lay(this.#mixture);
+      this.#lay(this.#mixture, rangeOf(weights));
       this.#fillNodes();
     }
     const scratch = this.#scratch;
@@ -84,7 +82,6 @@ export class TabulatedEnergy {
     scratch.fill(0);
     const beside = (w: number) => {
       if (Number.isFinite(w)) {
-        this.#extendRange(w);
         this.#beside.push(w);
         return this.#point.addTo(exact, w);
       }
@@ -151,9 +148,15 @@ export class TabulatedEnergy {
     return sums;
   }
 
-  #extendRange(w: number): void {
-    if (w < this.#range[0] && w !== -Infinity) this.#range[0] = w;
-    if (w > this.#range[1] && w !== Infinity) this.#range[1] = w;
+  /** The range of the weights last accumulated, to the cell. One that was far out once does not stretch the grid for good. */
+  #range(): [number, number] {
+    const range = rangeOf(this.#beside);
+    for (let n = 0; n < this.cells; n++) {
+      if (this.#moments[4 * n] === 0) continue;
+      range[0] = Math.min(range[0], this.#nodes[n]);
+      range[1] = Math.max(range[1], this.#nodes[n + 1]);
+    }
+    return range;
   }
 
   #isStale({ means, variances, mixing }: Mixture): boolean {
@@ -169,9 +172,9 @@ export class TabulatedEnergy {
     return false;
   }
 
-  /** Lays the grid for `mixture` over the range of the weights seen, where they are. */
-  #lay(mixture: Mixture): void {
-    const [least, greatest] = this.#range[0] <= this.#range[1] ? this.#range : [-1, 1];
+  /** Lays the grid for `mixture` over `range`, where the weights last accumulated are. */
+  #lay(mixture: Mixture, range: [number, number]): void {
+    const [least, greatest] = range[0] <= range[1] ? range : [-1, 1];
     const margin = 0.02 * (greatest - least) + 1e-3;
     const lo = least - margin;
     const width = (greatest + margin - lo) / BINS;
@@ -292,6 +295,17 @@ function lookUpAndDeposit(
     }
     gradient[i] = scale * beside(w);
   }
+}
+
+/** Of the finite ones; the empty range [∞, −∞] where there are none. */
+function rangeOf(weights: ArrayLike<number>): [number, number] {
+  const range: [number, number] = [Infinity, -Infinity];
+  for (let i = 0; i < weights.length; i++) {
+    const w = weights[i];
+    if (w < range[0] && w !== -Infinity) range[0] = w;
+    if (w > range[1] && w !== Infinity) range[1] = w;
+  }
+  return range;
 }
 
 /** Writes the cubic through (0, v0), (1, v1) with slopes d0, d1 as ascending coefficients. */

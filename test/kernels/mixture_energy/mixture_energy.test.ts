@@ -125,6 +125,18 @@ describe('TabulatedEnergy', () => {
     expect(table.layings).toBe(laid);
   });
 
+  it('forgets a weight that was far out once', () => {
+    const at = (sigma: number) => ({ means, variances: means.map(() => sigma * sigma), mixing });
+    const few = weights.slice(100);
+    const [table, fresh] = [new TabulatedEnergy(), new TabulatedEnergy()];
+    few[0] = 1e9;
+    worstError(table, few, at(0.01));
+    few[0] = 0.1;
+    for (const each of [table, fresh]) for (const sigma of [0.01, 0.0105]) expect(worstError(each, few, at(sigma))).toBeLessThan(BOUND);
+    expect(table.cells).toBeGreaterThan(0.9 * fresh.cells);
+    expect(fresh.cells).toBeGreaterThan(1100);
+  });
+
   it('adds up over tensors as over one', () => {
     const table = new TabulatedEnergy();
     const mixture = { means, variances: means.map(() => 4e-4), mixing };
