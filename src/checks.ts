@@ -36,6 +36,18 @@ export function checkChoice<T extends string>(who: string, option: string, value
   throw new Error(`${who}: ${option} must be one of ${choices.map((c) => `'${c}'`).join(', ')}, got ${describe(value)}.`);
 }
 
+/** Returns `value` if it is true or false; a string such as 'no' must not count as true. */
+export function checkBoolean(who: string, option: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new Error(`${who}: ${option} must be true or false, got ${describe(value)}.`);
+}
+
+/** Returns `value` if it is an array of strings. */
+export function checkNames(who: string, option: string, value: unknown): string[] {
+  if (Array.isArray(value) && value.every((name) => typeof name === 'string')) return value as string[];
+  throw new Error(`${who}: ${option} must be an array of layer names, got ${describe(value)}.`);
+}
+
 /** A short form of any value for an error message. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { checkChoice, checkKeys, checkNumber, describe, NON_NEGATIVE, POSITIVE } from '../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNames, checkNumber, describe, NON_NEGATIVE, POSITIVE } from '../checks.js';
 import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
 import { addForgottenLosses, governedWeights, priorsOf, takesPart, type GovernedWeight } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
@@ -75,8 +75,8 @@ const WHO = 'klMergeQuantization';
  * Between batches it steps the mixture (means, variances, proportions) with the prior's own learning rates; at the end of
  * training, or when {@link quantize} is called, it merges components and gives every weight the value of its component.
  *
- * Per epoch it adds to the logs, and so to `history`: `gmmComponents` (left if merged now), `gmmEnergy` (τ/N·C of the last
- * batch; `val_loss` leaves it out) and `gmmRatio` (estimate: 4 bytes × all parameters over an ideal order-0 code of the
+ * Per epoch it adds to the logs, and so to `history`: `gmmComponents` (left if merged now), `gmmEnergy` (τ/N·(C + hyperpriors) of
+ * the last batch; `val_loss` leaves it out) and `gmmRatio` (estimate: 4 bytes × all parameters over an ideal order-0 code of the
  * indices, the codebook and the other weights; `sizeReport` measures).
  *
  * A weight that is not finite stops training with an error that names its layer, after the last good weights are put
@@ -113,13 +113,18 @@ export class KLMergeQuantization extends tfl.Callback {
     this.#options = {
       threshold: checkNumber(WHO, 'threshold', args.threshold ?? 0.5, NON_NEGATIVE, 'Use 0 to merge nothing.'),
       variance: checkChoice(WHO, 'variance', args.variance ?? 'average', ['average', 'moments']),
-      mergeZero: args.mergeZero ?? false,
+      mergeZero: checkBoolean(WHO, 'mergeZero', args.mergeZero ?? false),
       deadMixing: checkNumber(WHO, 'deadMixing', args.deadMixing ?? 1e-6, NON_NEGATIVE),
       useMixing: checkChoice(WHO, 'assignment', args.assignment ?? 'posterior', ['posterior', 'likelihood']) === 'posterior',
       values: checkChoice(WHO, 'values', args.values ?? 'means', ['means', 'centroids']),
     };
     this.#maxDistance = checkNumber(WHO, 'maxDistance', args.maxDistance ?? 0.35, POSITIVE);
     checkChoice(WHO, 'whenUnconverged', args.whenUnconverged ?? 'warn', ['warn', 'restore']);
+    checkNames(WHO, 'skip', args.skip ?? []);
+    for (const option of ['biases', 'quantizeAtEnd', 'verbose'] as const) checkBoolean(WHO, option, args[option] ?? false);
+    if (args.evaluationData !== undefined && !(Array.isArray(args.evaluationData) && args.evaluationData.length === 2)) {
+      throw new Error(`${WHO}: evaluationData must be [inputs, targets], got ${describe(args.evaluationData)}.`);
+    }
     // The host unbinds the methods of callbacks that stand beside plain objects.
     this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onEpochBegin = this.onEpochBegin.bind(this);
@@ -320,6 +325,10 @@ export class KLMergeQuantization extends tfl.Callback {
       if (report.before && report.after) lines.push(`evaluation before [${report.before.map(short).join(', ')}], after [${report.after.map(short).join(', ')}]`);
       // eslint-disable-next-line no-console
       for (const line of lines) console.log(`${WHO}: ${line}`);
+    }
+    const emptied = report.layers.filter(({ nonZero, relativeDistance }) => nonZero === 0 && relativeDistance > 0).map(({ weight }) => weight);
+    if (emptied.length > 0 && !report.restored) {
+      console.warn(`${WHO}: quantising set all of ${emptied.join(', ')} to 0. Unless the model works without them, call restore() and leave their layers out (skip), or give them a prior of their own.`);
     }
     if (!report.converged) {
       console.warn(

@@ -2,7 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import type { serialization, Scalar, Tensor } from '@tensorflow/tfjs-core';
-import { checkKeys, describe } from '../checks.js';
+import { checkBoolean, checkKeys, checkNames, describe } from '../checks.js';
 import { addLayerLoss, checkSameHost, hostAddsLosses, isBiasSlot, isModel, placedLayers, RegularizerBase, regularizerSlots, setSlotRegularizer, variableOf, type PlacedLayer, type Regularizer, type RegularizerSlot } from '../host.js'; // prettier-ignore
 import { GmmPrior } from './gmm_prior.js';
 
@@ -72,6 +72,8 @@ export function attachRegularizer(model: LayersModel, prior: GmmPrior, args: Att
   checkSameHost(who, model);
   if (!(prior instanceof GmmPrior)) throw new Error(`${who}: expected a prior made by gmmPrior(…), got ${describe(prior)}.`);
   checkKeys(who, args, ['layers', 'biases']);
+  if (args.layers !== undefined) checkNames(who, 'layers', args.layers);
+  checkBoolean(who, 'biases', args.biases ?? false);
   const chosen = chooseSlots(who, model, args);
   const already = chosen.find(({ regularizer }) => termsOf(regularizer).includes(prior));
   if (already && !prior.isDetached(variableOf(already.weight))) {

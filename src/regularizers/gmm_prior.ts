@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Variable, serialization } from '@tensorflow/tfjs-core';
 import { activeScope, activeTape } from '../autodiff/tape.js';
-import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE, warnOnce } from '../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE, warnOnce } from '../checks.js';
 import { RegularizerBase } from '../host.js';
 import { isReadInsideStep, MixtureEnergy } from '../kernels/mixture_energy/index.js';
 import type { Mixture } from '../kernels/mixture_energy/mixture.js';
@@ -51,7 +51,10 @@ export interface GmmPriorArgs {
   othersHyperprior?: GammaShapeRate;
   /** Adam learning rates of the mixture's parameters. Defaults by preset. */
   learningRates?: Partial<MixtureLearningRates>;
-  /** `paper`: τ 5e-3, all mixture rates 5e-4. `tutorial` (the first author's notebook): τ 3e-3, rates 1e-4, 3e-3, 3e-3. */
+  /**
+   * `paper`: τ 5e-3, all mixture rates 5e-4. `tutorial` (the first author's notebook): τ 3e-3, rates 1e-4, 3e-3, 3e-3, meant
+   * for weights trained by Adam at 5e-4.
+   */
   preset?: 'paper' | 'tutorial';
   /** Let weights with `trainable: false` take part too. Default false. */
   includeFrozen?: boolean;
@@ -144,8 +147,12 @@ export class GmmPrior extends RegularizerBase {
     this.#tauWarmup = checkNumber(who, 'tauWarmup', args.tauWarmup ?? 0, integerAtLeast(0), 'It counts mixture steps (batches).');
     this.#zeroMixing = checkNumber(who, 'zeroMixing', args.zeroMixing ?? 0.99, OPEN_UNIT);
     this.#initialStd = checkNumber(who, 'initialStd', args.initialStd ?? 0.25, POSITIVE);
-    this.includeFrozen = args.includeFrozen ?? false;
+    this.includeFrozen = checkBoolean(who, 'includeFrozen', args.includeFrozen ?? false);
     const learn = args.learnZeroMixing ?? false;
+    if (typeof learn !== 'boolean' && !(Array.isArray(learn) && learn.length === 2)) {
+      throw new Error(`${who}: learnZeroMixing must be true, false, or the two parameters [a, b] of a Beta density, got ${describe(learn)}.`);
+    }
+    if (args.name !== undefined && (typeof args.name !== 'string' || args.name === '')) throw new Error(`${who}: name must be a string that is not empty, got ${describe(args.name)}.`);
     this.#learnZeroMixing = learn !== false;
     this.#hyperpriors = {
       kind: checkChoice(who, 'hyperprior', args.hyperprior ?? 'gammaPrecision', ['gammaPrecision', 'inverseGammaVariance', 'none']),

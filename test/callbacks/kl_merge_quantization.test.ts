@@ -151,6 +151,17 @@ describe('klMergeQuantization', () => {
     }
   });
 
+  it('warns of a layer that it set to 0 as a whole, however little that is of all weights', async () => {
+    const { model, x, y } = setUp(gmmPrior({ ...FAST, tau: 1e-9, zeroMixing: 0.9, initialStd: 0.05, learningRates: { means: 0, logVariances: 0, mixingLogits: 0 } }));
+    model.compile({ optimizer: tf.train.sgd(1e-9), loss: 'meanSquaredError' });
+    model.layers[1].setWeights([tf.mul(seeded([16, 3], 5), 0.02), tf.zeros([3])]);
+    const callback = quiet({ maxDistance: 0.9 });
+    await fit(model, x, y, [callback], 1);
+    expect(callback.report!.converged).toBe(true);
+    expect(warn.mock.calls.flat()).toEqual([expect.stringMatching(/^klMergeQuantization: quantising set all of last\/kernel to 0\. Unless the model works without them/)]);
+    tf.dispose([x, y]);
+  });
+
   it('prints merges with their divergence unless told to be quiet', async () => {
     const log = vi.spyOn(console, 'log').mockImplementation(() => {});
     const { model, x, y } = setUp();
@@ -270,6 +281,10 @@ describe('klMergeQuantization', () => {
     [{ threshold: -1 }, 'klMergeQuantization: threshold must be a finite number ≥ 0, got -1. Use 0 to merge nothing.'],
     [{ variance: 'exact' }, "klMergeQuantization: variance must be one of 'average', 'moments', got 'exact'."],
     [{ prior: {} }, 'klMergeQuantization: prior must be made by gmmPrior(…), got Object.'],
+    [{ skip: 'last' }, "klMergeQuantization: skip must be an array of layer names, got 'last'."],
+    [{ mergeZero: 'no' }, "klMergeQuantization: mergeZero must be true or false, got 'no'."],
+    [{ biases: 'all' }, "klMergeQuantization: biases must be true or false, got 'all'."],
+    [{ evaluationData: 5 }, 'klMergeQuantization: evaluationData must be [inputs, targets], got 5.'],
     [{ maxDistance: 0 }, 'klMergeQuantization: maxDistance must be a finite number > 0, got 0.'],
   ])('refuses %j', (args, message) => {
     expect(() => klMergeQuantization(args as KLMergeQuantizationArgs)).toThrow(message);

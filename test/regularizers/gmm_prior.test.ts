@@ -184,6 +184,9 @@ describe('gmmPrior', () => {
     [{ trainingExamples: 9, compnents: 4 }, "gmmPrior: unknown option 'compnents'. Did you mean 'components'?"],
     [{ trainingExamples: 9, preset: 'ullrich' }, "gmmPrior: preset must be one of 'paper', 'tutorial', got 'ullrich'."],
     [{ trainingExamples: 9, learningRates: { mean: 1 } }, "gmmPrior: learningRates: unknown option 'mean'. Did you mean 'means'?"],
+    [{ trainingExamples: 9, includeFrozen: 'yes' }, "gmmPrior: includeFrozen must be true or false, got 'yes'."],
+    [{ trainingExamples: 9, learnZeroMixing: [1] }, 'gmmPrior: learnZeroMixing must be true, false, or the two parameters [a, b] of a Beta density, got [1].'],
+    [{ trainingExamples: 9, name: '' }, "gmmPrior: name must be a string that is not empty, got ''."],
     [{ trainingExamples: 9, zeroHyperprior: { shape: 0, rate: 1 } }, 'gmmPrior: zeroHyperprior.shape must be a finite number > 0, got 0.'],
   ])('refuses %j', (args, message) => {
     expect(() => gmmPrior(args as GmmPriorArgs)).toThrow(message);
@@ -335,6 +338,7 @@ describe('attachRegularizer', () => {
     ['the same prior twice', (model, prior) => attachRegularizer(attachRegularizer(model, prior), prior), "layer 'shared' carries gmmPrior "],
     ['what is no prior', (model) => attachRegularizer(model, regularizers.l2() as unknown as GmmPrior), 'attachRegularizer: expected a prior made by gmmPrior(…), got L1L2.'],
     ['a misspelt option', (model, prior) => attachRegularizer(model, prior, { layer: ['top'] } as object), "attachRegularizer: unknown option 'layer'. Did you mean 'layers'?"],
+    ['one layer instead of a list', (model, prior) => attachRegularizer(model, prior, { layers: 'top' as unknown as string[] }), "attachRegularizer: layers must be an array of layer names, got 'top'."],
     ['what is no model', (_, prior) => attachRegularizer(undefined as unknown as LayersModel, prior), 'attachRegularizer: expected a tf.LayersModel, got undefined.'],
     ['a model of another copy of the host', (model, prior) => attachRegularizer({ layers: model.layers } as LayersModel, prior), 'attachRegularizer: two copies of @tensorflow/tfjs-layers are loaded'],
     ['a model without kernels', (_, prior) => attachRegularizer(sequential({ layers: [layers.flatten({ inputShape: [2, 2] })] }), prior), 'has no layer with a kernel; the prior would be attached to no weight.'],
