@@ -274,6 +274,10 @@ export class KLMergeQuantization extends tfl.Callback {
     if (carried.length === 0) {
       throw new Error(`${WHO}: the model carries no prior. Give gmmPrior({trainingExamples}) as kernelRegularizer of its layers, or call attachRegularizer(model, prior).`);
     }
+    const namesake = carried.find(({ name }, i) => carried.findIndex((other) => other.name === name) < i);
+    if (namesake) {
+      throw new Error(`${WHO}: two priors of this model are named '${namesake.name}', and a save could not tell them apart. Give each gmmPrior a name of its own, or one instance to all their layers.`);
+    }
     const governed = governedWeights(model).filter((entry) => (asked === null || asked.includes(entry.prior)) && takesPart(entry));
     if (governed.length === 0) {
       throw new Error(`${WHO}: every weight with a prior is frozen. Unfreeze a layer, or make the prior with includeFrozen: true.`);

@@ -99,7 +99,9 @@ let created = 0;
  *
  * Limits: the paper's use is retraining a network that is already trained (`attachRegularizer`); from scratch the prior
  * prunes before anything is learned, unless `tauWarmup` holds it back. `val_loss` and `evaluate()` leave the energy out
- * (the host leaves all regularizers out). A model saved with it needs this package to load, unless saved by `compressed(…)`.
+ * (the host leaves all regularizers out). On recurrent layers the host forgets regularizers; the callback and
+ * `attachRegularizer` see to it that this one counts. A model saved with it needs this package to load, unless saved by
+ * `compressed(…)`.
  *
  * Deviations from the papers: means start over the range of the actual weights with none on zero; steps use Adam.
  */

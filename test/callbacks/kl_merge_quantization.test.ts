@@ -299,6 +299,9 @@ describe('klMergeQuantization', () => {
     );
     await expect(quiet().quantize()).rejects.toThrow('klMergeQuantization: quantize() needs a model');
     await expect(quiet().quantize(model)).rejects.toThrow(`the mixture of gmmPrior '${prior.name}' was never trained.`);
+    const twins = smallNetwork('sequential');
+    twins.layers.slice(0, 2).forEach(({ name }) => attachRegularizer(twins, gmmPrior({ trainingExamples: 5, name: 'twin' }), { layers: [name] }));
+    await expect(quiet().quantize(twins)).rejects.toThrow("klMergeQuantization: two priors of this model are named 'twin', and a save could not tell them apart.");
     await expect(fit(model, x, y, [quiet({ skip: ['lst'] })], 1)).rejects.toThrow("klMergeQuantization: skip names layer 'lst', which the model does not have. Layers: first_input, first, last.");
     model.layers.forEach((layer) => (layer.trainable = false));
     await expect(quiet().quantize(model)).rejects.toThrow('klMergeQuantization: every weight with a prior is frozen.');
