@@ -36,7 +36,7 @@ export interface KLMergeQuantizationArgs {
   biases?: boolean;
   /** Inputs and targets on which the model is evaluated before and after quantising; the results stand in the report. */
   evaluationData?: [Tensors, Tensors];
-  /** Relative distance ‖w − q‖/‖w‖ above which the mixture counts as not converged. Default 0.35. */
+  /** Relative distance ‖w − q‖/‖w‖ above which the mixture counts as not converged. Default 0.25. */
   maxDistance?: number;
   /** What to do then: `warn`, or `restore` the unquantised weights (and warn). Default `warn`. */
   whenUnconverged?: 'warn' | 'restore';
@@ -118,7 +118,7 @@ export class KLMergeQuantization extends tfl.Callback {
       useMixing: checkChoice(WHO, 'assignment', args.assignment ?? 'posterior', ['posterior', 'likelihood']) === 'posterior',
       values: checkChoice(WHO, 'values', args.values ?? 'means', ['means', 'centroids']),
     };
-    this.#maxDistance = checkNumber(WHO, 'maxDistance', args.maxDistance ?? 0.35, POSITIVE);
+    this.#maxDistance = checkNumber(WHO, 'maxDistance', args.maxDistance ?? 0.25, POSITIVE);
     checkChoice(WHO, 'whenUnconverged', args.whenUnconverged ?? 'warn', ['warn', 'restore']);
     checkNames(WHO, 'skip', args.skip ?? []);
     for (const option of ['biases', 'quantizeAtEnd', 'verbose'] as const) checkBoolean(WHO, option, args[option] ?? false);

@@ -125,7 +125,10 @@ export class SharedValues extends tfl.Callback {
     // Values of before: the shared weights can still be put back.
     const written = broken < 0 ? values : this.#shared.values;
     this.#weights.forEach((weight, a) => {
-      const tensor = tfc.tensor(Float32Array.from(this.#shared.groups[a], (g) => written[g]), variableOf(weight).shape); // prettier-ignore
+      const group = this.#shared.groups[a];
+      const spread = new Float32Array(group.length);
+      for (let i = 0; i < spread.length; i++) spread[i] = written[group[i]];
+      const tensor = tfc.tensor(spread, variableOf(weight).shape);
       weight.write(tensor);
       tensor.dispose();
     });
