@@ -88,7 +88,7 @@ export function renderDigits(count: number, seed: number): LabelledImages {
 /** Training, validation and test digits from three different seeds. */
 export function renderedDigits(train: number, validation: number, test: number, seed = 1): DataSet {
   return {
-    origin: `digits drawn by the example (${train} to train)`,
+    origin: `${train} digits drawn by the example`,
     train: renderDigits(train, 3 * seed),
     validation: renderDigits(validation, 3 * seed + 1),
     test: renderDigits(test, 3 * seed + 2),

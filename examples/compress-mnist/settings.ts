@@ -47,7 +47,7 @@ export interface Settings {
 }
 
 export const MNIST_SETTINGS: Settings = {
-  baseline: { epochs: 15, batchSize: 256, learningRate: 1e-3, finalLearningRate: 1e-3 },
+  baseline: { epochs: 15, batchSize: 256, learningRate: 1e-3, finalLearningRate: 1e-4 },
   retraining: {
     epochs: 60,
     batchSize: 256,
@@ -59,7 +59,7 @@ export const MNIST_SETTINGS: Settings = {
     logVariancesRate: 3e-3,
     mixingRate: 3e-3,
     tau: 2e-2,
-    zeroMixing: 0.999,
+    zeroMixing: 0.996,
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,
@@ -71,7 +71,7 @@ export const MNIST_SETTINGS: Settings = {
 
 /** A shorter schedule for the digits that the example draws: the command without options ends within three minutes on wasm. */
 export const RENDERED_SETTINGS: Settings = {
-  baseline: { ...MNIST_SETTINGS.baseline, epochs: 8, batchSize: 128, finalLearningRate: 1e-4 },
+  baseline: { ...MNIST_SETTINGS.baseline, epochs: 8, batchSize: 128 },
   // Few images and few steps: weights and mixture move faster, so that both have converged when training ends.
   retraining: {
     ...MNIST_SETTINGS.retraining,
