@@ -82,9 +82,7 @@ async function retrainAndSave(job: Job, state: SeedState, { model }: Workbench, 
     compile(model, settings.learningRate);
   }
   const phase = { label: `seed ${state.seed}, retraining`, seed: state.seed, settings, watch };
-  const { callback, unquantized } = await retrain(model, prior, tensors, phase, state.retraining);
-  const { report } = callback;
-  if (report === null || prior.mixture === null) throw new Error('compress-mnist: training ended without quantising.');
+  const { report, unquantized, mixture } = await retrain(model, prior, tensors, data.validation, phase, state.retraining);
   say(
     `seed ${state.seed}: ${report.merges.length} merges, ${report.components} values remain, ` +
       `quantising moved the weights by ${(100 * report.relativeDistance).toFixed(1)} % of their norm.`,
@@ -111,7 +109,7 @@ async function retrainAndSave(job: Job, state: SeedState, { model }: Workbench, 
   return {
     histograms: { before: bins(before), retrained: bins(retrained) },
     quantizedValues: report.codebooks.flatMap(({ values, counts }) => values.map((value, k) => ({ value, count: counts[k] }))),
-    mixture: prior.mixture,
+    mixture,
     merges: report.merges.map(({ kept, absorbed, divergence }) => ({ kept, absorbed, divergence })),
     components: { before: components, after: report.components },
     relativeDistance: report.relativeDistance,

@@ -1,10 +1,11 @@
 /** The two trainings of the job: ordinary, and retraining with the mixture prior. Both can be stopped and continued by epoch. */
 import * as tfl from '@tensorflow/tfjs-layers';
-import { klMergeQuantization, type GmmPrior, type KLMergeQuantization } from 'tfjs-weight-sharing';
+import { klMergeQuantization, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
+import type { LabelledImages } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress, type Progress } from '../common/progress.js';
 import { seededRandom } from '../common/random.js';
-import { weightsOf, type ImageTensors } from './lenet.js';
+import { errorPercent, setWeights, weightsOf, type ImageTensors } from './lenet.js';
 import type { EpochRecord, RetrainingEpoch } from './record.js';
 import { learningRateAt, type Settings } from './settings.js';
 
@@ -26,34 +27,46 @@ export async function trainBaseline(model: tfl.LayersModel, data: TrainingData, 
 }
 
 export interface Retraining {
-  callback: KLMergeQuantization;
-  /** The weights as training left them, before they were quantised. */
+  report: QuantizationReport;
+  /** The weights of the epoch that was kept, before they were quantised. */
   unquantized: Float32Array[];
+  mixture: NonNullable<GmmPrior['mixture']>;
 }
 
-/** Retraining with the prior attached, then merging and quantising in place; appends to `epochs`. */
+/**
+ * Retraining with the prior attached. The last epochs are quantised for a look; the best on held-out images is what the model
+ * holds in the end, quantised. Appends to `epochs`.
+ */
 export async function retrain(
   model: tfl.LayersModel,
   prior: GmmPrior,
   data: TrainingData,
+  validation: LabelledImages,
   phase: Phase & { settings: Settings['retraining'] },
   epochs: RetrainingEpoch[],
 ): Promise<Retraining> {
-  const { mergeThreshold, values, biases } = phase.settings;
-  const callback = klMergeQuantization({ prior, threshold: mergeThreshold, values, biases, verbose: false });
-  let unquantized: Float32Array[] = [];
-  // Stands before the quantising callback, so it sees the weights that training ends with.
-  const keeper = new tfl.CustomCallback({
-    onTrainEnd: async () => {
-      unquantized = await weightsOf(model);
+  const { mergeThreshold, values, candidates } = phase.settings;
+  const callback = klMergeQuantization({ prior, threshold: mergeThreshold, values, quantizeAtEnd: false, verbose: false });
+  let best: (Retraining & { error: number; quantized: Float32Array[] }) | null = null;
+  const looking = new tfl.CustomCallback({
+    onEpochEnd: async (epoch) => {
+      if (epoch < phase.settings.epochs - candidates) return;
+      const unquantized = await weightsOf(model);
+      const report = await callback.quantize(model);
+      const error = await errorPercent(model, validation);
+      if (best === null || error < best.error) best = { error, report, unquantized, quantized: await weightsOf(model), mixture: prior.mixture! };
+      callback.restore();
     },
   });
-  await fit(model, data, phase, epochs.length, [keeper, callback], (record, logs) => {
+  await fit(model, data, phase, epochs.length, [callback, looking], (record, logs) => {
     if (prior.mixture === null) throw new Error('compress-mnist: the prior has no mixture after an epoch: it governs no weight.');
     const { gmmEnergy, gmmComponents, gmmRatio } = logs;
     epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: prior.mixture });
   });
-  return { callback, unquantized };
+  const kept = best as (Retraining & { quantized: Float32Array[] }) | null;
+  if (kept === null) throw new Error('compress-mnist: no epoch was quantised: retraining.candidates must be at least 1.');
+  setWeights(model, kept.quantized);
+  return kept;
 }
 
 type EpochLogs = Record<string, number>;
