@@ -56,7 +56,7 @@ export const MNIST_SETTINGS: Settings = {
   retraining: {
     epochs: 50,
     batchSize: 256,
-    // It stays: falling rates leave a network that needs its exact weights, and quantising it then costs ten times as much.
+    // It stays: falling rates leave a network that needs its exact weights, and quantising it then costs more.
     learningRate: 5e-4,
     finalLearningRate: 5e-4,
     components: 17,
