@@ -10,6 +10,12 @@ export type Regularizer = ReturnType<typeof tfl.regularizers.l2>;
 export type Layer = tfl.layers.Layer;
 export type LayerVariable = tfl.LayerVariable;
 
+/** What every layer of the host takes. */
+export type LayerArgs = NonNullable<ConstructorParameters<typeof tfl.layers.Layer>[0]>;
+
+/** The options of {@link LayerArgs} that exist at run time, and what the host's loader adds to a config: not to be refused by a layer. */
+export const LAYER_OPTIONS = ['name', 'trainable', 'inputShape', 'batchInputShape', 'batchSize', 'dtype', 'inputDType', 'weights', 'customObjects'] as const;
+
 const HostRegularizer = Object.getPrototypeOf(tfl.regularizers.l2().constructor) as abstract new () => Regularizer;
 
 /** Base class that the host's layers accept as a regularizer (they test `instanceof`). */
