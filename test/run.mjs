@@ -1,7 +1,8 @@
 /**
  * `npm test [-- files…]`: the same suites on every backend that loads here (cpu and wasm always, the native one when
- * `@tensorflow/tfjs-node` is installed). The closing lines say which ran. `TFWS_REQUIRE_BACKENDS=tensorflow` makes a
- * missing backend a failure; `TFWS_BACKENDS=cpu,wasm` restricts the run.
+ * `@tensorflow/tfjs-node` is installed). `npm run test:browser [-- files…]`: those that need no Node, in Chromium, on webgl, webgpu and
+ * wasm with threads. The closing lines say which ran. `TFWS_REQUIRE_BACKENDS=tensorflow` makes a missing backend a failure;
+ * `TFWS_BACKENDS=cpu,wasm` restricts the run.
  */
 import { execFileSync } from 'node:child_process';
 import { startVitest } from 'vitest/node';
@@ -18,11 +19,20 @@ const nativeLoads = () => {
   }
 };
 
-const wanted = process.env.TFWS_BACKENDS?.split(',') ?? ['cpu', 'wasm', 'tensorflow'];
+const browser = process.argv[2] === '--browser';
+const files = process.argv.slice(browser ? 3 : 2);
+const known = browser ? ['webgl', 'webgpu', 'wasm'] : ['cpu', 'wasm', 'tensorflow'];
+const list = (variable) => process.env[variable]?.split(',').filter(Boolean);
+const wanted = list('TFWS_BACKENDS') ?? known;
+const unknown = wanted.filter((backend) => !known.includes(backend));
+if (unknown.length > 0) {
+  console.error(`TFWS_BACKENDS: '${unknown.join(', ')}' is none of ${known.join(', ')}.`);
+  process.exit(1);
+}
 const backends = wanted.filter((backend) => backend !== 'tensorflow' || nativeLoads());
-const required = process.env.TFWS_REQUIRE_BACKENDS?.split(',').filter(Boolean) ?? [];
+const required = browser ? wanted : (list('TFWS_REQUIRE_BACKENDS') ?? []);
 
-const vitest = await startVitest('test', process.argv.slice(2), { watch: false, project: backends });
+const vitest = await startVitest('test', files, { watch: false, project: backends, ...(browser ? { config: 'vitest.browser.config.ts' } : {}) });
 const ran = new Map(backends.map((backend) => [backend, 0]));
 let passed = 0;
 let failed = 0;
@@ -42,7 +52,7 @@ failed += brokenFiles.length + vitest.state.getUnhandledErrors().length;
 await vitest.close();
 
 const missing = [...wanted.filter((backend) => !(ran.get(backend) > 0))];
-console.log(`\nbackends: ${[...ran].map(([backend, tests]) => `${backend} (${tests} tests)`).join(', ')}`);
+console.log(`\n${browser ? 'in Chromium, ' : ''}backends: ${[...ran].map(([backend, tests]) => `${backend} (${tests} tests)`).join(', ')}`);
 if (!backends.includes('tensorflow') && wanted.includes('tensorflow')) {
   console.log('The native backend was NOT tested: @tensorflow/tfjs-node does not load here (npm install @tensorflow/tfjs-node).');
 }

@@ -89,7 +89,7 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
       const loaded = await saveAndLoad(model);
       const x = data(BATCH);
       const [before, after] = [outputs(model, x), outputs(loaded, x)];
-      before.forEach((output, i) => expectNear(`output ${i} after loading`, after[i].dataSync(), output.dataSync(), 1e-6));
+      for (const [i, output] of before.entries()) expectNear(`output ${i} after loading`, await after[i].data(), await output.data(), 1e-6);
     },
 
     'has the same shape symbolically and eagerly': () => {
@@ -119,7 +119,7 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
       expect(alive(), 'tensors and buffers after 20 more steps').toEqual(before);
     },
 
-    [`${typeof spec.masking === 'string' ? spec.masking : 'makes'} a mask as stated`]: () => {
+    [`${typeof spec.masking === 'string' ? spec.masking : 'makes'} a mask as stated`]: async () => {
       const { layer } = build();
       const x = data(BATCH);
       const mask = tf.cast(tf.greater(seeded([BATCH, shapes[0][0]], 51), 0), 'bool');
@@ -128,17 +128,17 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
       if (spec.masking === 'ends') return void expect(given() ?? null, 'the mask after the layer').toBeNull();
       const expected = spec.masking === 'passes' ? mask : spec.masking(x[0]);
       const actual = spec.masking === 'passes' ? given() : (layer.computeMask(one(x), undefined) as tf.Tensor | null);
-      expect(Array.from(actual?.dataSync() ?? []), 'the mask after the layer').toEqual(Array.from(expected.dataSync()));
+      expect(Array.from((await actual?.data()) ?? []), 'the mask after the layer').toEqual(Array.from(await expected.data()));
     },
   };
 
   if (learningRate > 0) {
     checks['lowers the loss in one step of fit'] = async () => {
       const { model, x, y } = training();
-      const loss = () => [model.evaluate(x, y)].flat()[0].dataSync()[0];
-      const before = loss();
+      const loss = async () => (await [model.evaluate(x, y)].flat()[0].data())[0];
+      const before = await loss();
       await model.fit(x, y, { epochs: 1, batchSize: BATCH, verbose: 0 });
-      expect(loss(), 'loss after the step').toBeLessThan(before);
+      expect(await loss(), 'loss after the step').toBeLessThan(before);
     };
   }
   if (spec.rejectsUnknownOptions ?? true) {

@@ -41,8 +41,8 @@ class ContractSmooth extends Base {
       const length = tf.sqrt(tf.add(tf.square(w), this.flaw === 'zero' ? 0 : 1e-6));
       const energy = tf.mul(this.strength, tf.sum(length));
       if (this.flaw === 'energy') return tf.add(energy, 1) as tf.Scalar;
-      // The right value with another gradient: w·stop(…) instead of …
-      if (this.flaw === 'gradient') return tf.add(tf.sum(w), tf.sub(energy.arraySync() as number, tf.sum(w).arraySync() as number)) as tf.Scalar;
+      // The right value with another gradient.
+      if (this.flaw === 'gradient') return tf.customGrad((x) => ({ value: tf.clone(energy), gradFunc: (dy: tf.Tensor) => tf.mul(dy, tf.onesLike(x as tf.Tensor)) }))(w) as tf.Scalar;
       return energy as tf.Scalar;
     });
   }

@@ -56,15 +56,17 @@ export function regularizerChecks<Args extends object>(spec: RegularizerContract
     const model = functionalModel({ inputs: x, outputs: shared.apply(shared.apply(x)) as typeof x });
     return { model, regularizer, kernels: [shared.getWeights()[0]] };
   }
-  const values = (kernels: Variable[]) => kernels.map((kernel) => Float64Array.from(kernel.dataSync()));
+  const values = (kernels: Variable[]) => Promise.all(kernels.map(async (kernel) => Float64Array.from(await kernel.data())));
   const added = (model: LayersModel) => tf.addN(model.calculateLosses());
   const data = (model: LayersModel) => [seeded([8, 5], 11), seeded([8, ...(model.outputs[0].shape.slice(1) as number[])], 12)];
   /** Energy and gradients in one evaluation, as a training step makes them. */
-  const differentiate = (model: LayersModel, kernels: Variable[]) =>
-    tf.tidy(() => {
-      const { value, grads } = tf.variableGrads(() => added(model) as tf.Scalar, kernels as unknown as tf.Variable[]);
-      return { energy: value.dataSync()[0], gradients: kernels.map((kernel) => grads[(kernel as unknown as tf.Variable).name].dataSync()) };
-    });
+  async function differentiate(model: LayersModel, kernels: Variable[]) {
+    const { value, grads } = tf.variableGrads(() => added(model) as tf.Scalar, kernels as unknown as tf.Variable[]);
+    const gradients = await Promise.all(kernels.map((kernel) => grads[(kernel as unknown as tf.Variable).name].data()));
+    const [energy] = await value.data();
+    tf.dispose([value, grads]);
+    return { energy, gradients };
+  }
 
   const checks: Checks = {
     'comes back from the JSON of a saved model with the same class and config': async () => {
@@ -88,15 +90,16 @@ export function regularizerChecks<Args extends object>(spec: RegularizerContract
       }
     },
 
-    'adds the energy of the reference to the loss, one instance over several layers': () => {
+    'adds the energy of the reference to the loss, one instance over several layers': async () => {
       const { model, regularizer, kernels } = build('functional');
-      expectNear('energy', [differentiate(model, kernels).energy], [spec.energy(values(kernels), regularizer)], tolerance.energy ?? 1e-5);
+      const { energy } = await differentiate(model, kernels);
+      expectNear('energy', [energy], [spec.energy(await values(kernels), regularizer)], tolerance.energy ?? 1e-5);
     },
 
-    'has the gradient of the reference, by finite differences': () => {
+    'has the gradient of the reference, by finite differences': async () => {
       const { model, regularizer, kernels } = build('functional');
-      const actual = differentiate(model, kernels).gradients;
-      const weights = values(kernels);
+      const actual = (await differentiate(model, kernels)).gradients;
+      const weights = await values(kernels);
       const [probed, expected]: [number[], number[]] = [[], []];
       weights.forEach((weight, tensor) => {
         for (let probe = 0; probe < PROBES; probe++) {
@@ -114,17 +117,17 @@ export function regularizerChecks<Args extends object>(spec: RegularizerContract
       expectNear('gradient', probed, expected, tolerance.gradient ?? 1e-3);
     },
 
-    'has a finite gradient at weights that are all zero': () => {
+    'has a finite gradient at weights that are all zero': async () => {
       const { model, kernels } = build('functional');
       for (const kernel of kernels) (kernel as unknown as tf.Variable).assign(tf.zeros(kernel.shape));
-      for (const gradient of differentiate(model, kernels).gradients) expect(gradient.every(Number.isFinite), 'every number of the gradient is finite').toBe(true);
+      for (const gradient of (await differentiate(model, kernels)).gradients) expect(gradient.every(Number.isFinite), 'every number of the gradient is finite').toBe(true);
     },
 
-    [`counts a layer that is used twice ${layerUsedTwice}`]: () => {
+    [`counts a layer that is used twice ${layerUsedTwice}`]: async () => {
       const { model, regularizer, kernels } = buildShared();
-      const { energy } = differentiate(model, kernels);
+      const { energy } = await differentiate(model, kernels);
       const times = layerUsedTwice === 'once' ? 1 : 2;
-      expectNear('energy', [energy], [times * spec.energy(values(kernels), regularizer)], tolerance.energy ?? 1e-5);
+      expectNear('energy', [energy], [times * spec.energy(await values(kernels), regularizer)], tolerance.energy ?? 1e-5);
     },
 
     'leaves no tensor behind over 20 steps': async () => {
@@ -144,9 +147,9 @@ export function regularizerChecks<Args extends object>(spec: RegularizerContract
       // A learning rate of zero: the weights stay, so that the loss of the epoch is the loss of these weights.
       model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
       const [x, y] = data(model);
-      const ofData = (model.evaluate(x, y) as tf.Scalar).dataSync()[0];
+      const [ofData] = await (model.evaluate(x, y) as tf.Scalar).data();
       const { history } = await model.fit(x, y, { epochs: 1, batchSize: 8, verbose: 0 });
-      const energy = spec.energy(values(kernels), regularizer);
+      const energy = spec.energy(await values(kernels), regularizer);
       expectNear('loss of the epoch less the loss of the data', [(history.loss[0] as number) - ofData], [energy], 10 * (tolerance.energy ?? 1e-5), Math.abs(ofData));
     };
   }
