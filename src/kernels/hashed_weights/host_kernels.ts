@@ -1,66 +1,26 @@
 /** The kernels of hashed matrices for backends whose tensors live in this process's memory: loops over typed arrays. */
-import { getKernel, registerKernel, type DataType, type KernelBackend, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
+import { getKernel, registerKernel, type KernelBackend, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
+import { filledOnHost, HOST_BACKENDS, sizeOf } from '../host_memory.js';
 import { expandLoop, scatterLoop } from './host_loops.js';
 import { EXPAND, EXPAND_ROWS, SCATTER, SCATTER_ROWS, type HashedAttrs } from './names.js';
 
-type Values = Float32Array | Int32Array;
-
-/** How a backend's numbers are read and written here. */
-interface HostMemory {
-  /** An output and its numbers, which are zeros or undefined; {@link HostMemory.finish} ends writing. */
-  allocate(backend: KernelBackend, shape: number[]): { info: TensorInfo; values: Float32Array };
-  read(backend: KernelBackend, x: TensorInfo): Values;
-}
-
-const size = (shape: number[]) => shape.reduce((product, length) => product * length, 1);
-
-const written: HostMemory = {
-  allocate: (backend, shape) => {
-    const values = new Float32Array(size(shape));
-    return { info: { dataId: backend.write(values, shape, 'float32'), shape, dtype: 'float32' }, values };
-  },
-  read: (backend, x) => backend.readSync(x.dataId) as Values,
+const expand: KernelFunc = ({ inputs, backend, attrs }) => {
+  const { stored, rows } = inputs as { stored: TensorInfo; rows?: TensorInfo };
+  const { matrix } = attrs as unknown as HashedAttrs;
+  const shape = [rows === undefined ? matrix.rows : sizeOf(rows), matrix.columns];
+  return filledOnHost(backend as KernelBackend, rows === undefined ? [stored] : [stored, rows], { shape, dtype: 'float32' }, (out, numbers, ids) =>
+    expandLoop(numbers as Float32Array, out as Float32Array, matrix, ids as Int32Array | undefined));
 };
 
-/** What the kernels use of `BackendWasm`. */
-interface WasmBackend {
-  makeOutput(shape: number[], dtype: DataType): TensorInfo;
-  typedArrayFromHeap(x: TensorInfo): Values;
-}
-
-/** The heap is worked on in place. An allocation may move it: views are made after the last one. */
-const inHeap: HostMemory = {
-  allocate: (backend, shape) => {
-    const wasm = backend as unknown as WasmBackend;
-    const info = wasm.makeOutput(shape, 'float32');
-    return { info, values: wasm.typedArrayFromHeap(info) as Float32Array };
-  },
-  read: (backend, x) => (backend as unknown as WasmBackend).typedArrayFromHeap(x),
+const scatter: KernelFunc = ({ inputs, backend, attrs }) => {
+  const { gradient, rows } = inputs as { gradient: TensorInfo; rows?: TensorInfo };
+  const { matrix, buckets } = attrs as unknown as HashedAttrs;
+  return filledOnHost(backend as KernelBackend, rows === undefined ? [gradient] : [gradient, rows], { shape: [buckets], dtype: 'float32' }, (out, numbers, ids) =>
+    scatterLoop(numbers as Float32Array, out as Float32Array, matrix, ids as Int32Array | undefined));
 };
 
-function kernels(memory: HostMemory): Record<string, KernelFunc> {
-  const expand = (backend: KernelBackend, { matrix }: HashedAttrs, stored: TensorInfo, rows?: TensorInfo) => {
-    const { info, values } = memory.allocate(backend, [rows === undefined ? matrix.rows : size(rows.shape), matrix.columns]);
-    expandLoop(memory.read(backend, stored) as Float32Array, values, matrix, rows && (memory.read(backend, rows) as Int32Array));
-    return info;
-  };
-  const scatter = (backend: KernelBackend, { matrix, buckets }: HashedAttrs, gradient: TensorInfo, rows?: TensorInfo) => {
-    const { info, values } = memory.allocate(backend, [buckets]);
-    values.fill(0);
-    scatterLoop(memory.read(backend, gradient) as Float32Array, values, matrix, rows && (memory.read(backend, rows) as Int32Array));
-    return info;
-  };
-  const attrsOf = (attrs: unknown) => attrs as HashedAttrs;
-  return {
-    [EXPAND]: ({ inputs, backend, attrs }) => expand(backend as KernelBackend, attrsOf(attrs), inputs['stored'] as TensorInfo),
-    [EXPAND_ROWS]: ({ inputs, backend, attrs }) => expand(backend as KernelBackend, attrsOf(attrs), inputs['stored'] as TensorInfo, inputs['rows'] as TensorInfo),
-    [SCATTER]: ({ inputs, backend, attrs }) => scatter(backend as KernelBackend, attrsOf(attrs), inputs['gradient'] as TensorInfo),
-    [SCATTER_ROWS]: ({ inputs, backend, attrs }) => scatter(backend as KernelBackend, attrsOf(attrs), inputs['gradient'] as TensorInfo, inputs['rows'] as TensorInfo),
-  };
-}
-
-for (const [backendName, memory] of Object.entries({ cpu: written, tensorflow: written, wasm: inHeap })) {
-  for (const [kernelName, kernelFunc] of Object.entries(kernels(memory))) {
+for (const backendName of HOST_BACKENDS) {
+  for (const [kernelName, kernelFunc] of Object.entries({ [EXPAND]: expand, [EXPAND_ROWS]: expand, [SCATTER]: scatter, [SCATTER_ROWS]: scatter })) {
     // Another copy of this package in the same page may have been here.
     if (getKernel(kernelName, backendName) == null) registerKernel({ kernelName, backendName, kernelFunc });
   }

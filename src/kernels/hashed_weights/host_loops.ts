@@ -68,13 +68,14 @@ function expandRuns(
 }
 
 /**
- * The transpose of {@link expandLoop}: adds each number of `gradient`, with its factor, to the stored number that it came from. `sums`
- * begins as zeros.
+ * The transpose of {@link expandLoop}: each number of `gradient`, with its factor, added to the stored number that it came from; writes all
+ * of `sums`.
  */
 export function scatterLoop(gradient: Float32Array, sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): void {
   const { columns, seed, signed, scale = 1 } = matrix;
   const [height, width] = matrix.tile;
   const signMask = signed ? 1 : 0;
+  sums.fill(0);
   const count = ids === undefined ? matrix.rows : ids.length;
   for (let r = 0, o = 0; r < count; r++, o += columns) {
     const row = ids === undefined ? r : ids[r];
