@@ -1,9 +1,9 @@
 /**
- * The only room that touches what `@tensorflow/tfjs-layers` does not export: the base class of regularizers, which weight a
- * regularizer slot of a layer governs, and the list of a layer's losses.
+ * The only room that touches what `@tensorflow/tfjs-layers` does not export: the base class of regularizers, what names of initializers
+ * and the like stand for, which weight a regularizer slot of a layer governs, and the list of a layer's losses.
  */
 import * as tfl from '@tensorflow/tfjs-layers';
-import type { Scalar, Variable } from '@tensorflow/tfjs-core';
+import type { Scalar, serialization, Tensor, Variable } from '@tensorflow/tfjs-core';
 
 /** The host's regularizer interface; `apply` maps a weight to a scalar energy that is added to the training loss. */
 export type Regularizer = ReturnType<typeof tfl.regularizers.l2>;
@@ -31,6 +31,45 @@ export abstract class RegularizerBase extends HostRegularizer {
 const TWO_COPIES =
   'tfjs-weight-sharing: two copies of @tensorflow/tfjs-layers are loaded, and a layer of one was given a regularizer of the other. ' +
   'Run `npm ls @tensorflow/tfjs-layers` and bring the versions together (`npm dedupe`), so that one copy remains.';
+
+type DenseArgs = Parameters<typeof tfl.layers.dense>[0];
+
+/** A name, a saved config or an object. */
+export type InitializerIdentifier = NonNullable<DenseArgs['kernelInitializer']>;
+export type RegularizerIdentifier = NonNullable<DenseArgs['kernelRegularizer']>;
+export type ConstraintIdentifier = NonNullable<DenseArgs['kernelConstraint']>;
+export type ActivationIdentifier = NonNullable<DenseArgs['activation']>;
+
+export type Initializer = ReturnType<typeof tfl.initializers.zeros>;
+export type Constraint = ReturnType<typeof tfl.constraints.nonNeg>;
+export interface Activation {
+  apply(x: Tensor): Tensor;
+  getClassName(): string;
+}
+
+/** What an identifier in a layer's options stands for: an unbuilt layer of the host is asked, which allocates nothing. */
+function resolved(who: string, option: string, slot: keyof DenseArgs, identifier: unknown): unknown {
+  try {
+    // A name, or the host would count this layer among those that it numbers.
+    return (tfl.layers.dense({ units: 1, name: 'unused', [slot]: identifier ?? undefined }) as unknown as Open)[slot] ?? null;
+  } catch (error) {
+    throw new Error(`${who}: ${option}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+export const initializerOf = (who: string, option: string, identifier: InitializerIdentifier): Initializer =>
+  resolved(who, option, 'kernelInitializer', identifier) as Initializer;
+export const regularizerOf = (who: string, option: string, identifier?: RegularizerIdentifier | null): Regularizer | null =>
+  resolved(who, option, 'kernelRegularizer', identifier) as Regularizer | null;
+export const constraintOf = (who: string, option: string, identifier?: ConstraintIdentifier | null): Constraint | null =>
+  resolved(who, option, 'kernelConstraint', identifier) as Constraint | null;
+/** Without an identifier, the identity. */
+export const activationOf = (who: string, option: string, identifier?: ActivationIdentifier | null): Activation =>
+  resolved(who, option, 'activation', identifier) as Activation;
+
+/** An initializer, regularizer or constraint as a layer's config holds it. */
+export const serialized = (object: serialization.Serializable | null): serialization.ConfigDict | null =>
+  object === null ? null : { className: object.getClassName(), config: object.getConfig() };
 
 /** A weight of a layer and the regularizer slot that governs it. */
 export interface RegularizerSlot {
