@@ -6,7 +6,7 @@ import { callbackContract, smallNetwork } from '../contract/callback_contract.js
 import { seeded } from '../contract/fixtures.js';
 
 /** −0 as 0. */
-const valuesOf = (model: LayersModel, index: number) => Array.from(model.getWeights()[index].dataSync(), (value) => value + 0);
+const valuesOf = async (model: LayersModel, index: number) => Array.from(await model.getWeights()[index].data(), (value) => value + 0);
 const distinct = (values: number[]) => [...new Set(values)].sort((a, b) => a - b);
 
 /** Rounds every kernel of the model to multiples of a half: shared, with zeros. */
@@ -56,10 +56,10 @@ describe('sharedValues', () => {
     ['rmsprop', () => tf.train.rmsprop(0.01)],
   ])('keeps who shares with whom through %s, while values and biases move', async (_, optimizer) => {
     const { model, x, y } = setUp(optimizer());
-    const before = [0, 2].map((i) => valuesOf(model, i));
+    const before = await Promise.all([0, 2].map((i) => valuesOf(model, i)));
     const loss = (await fit(model, x, y, sharedValues(), 8)).history['loss'] as number[];
     expect(loss.at(-1)).toBeLessThan(loss[0]);
-    const after = [0, 2].map((i) => valuesOf(model, i));
+    const after = await Promise.all([0, 2].map((i) => valuesOf(model, i)));
     const pairs = before.flatMap((kernel, k) => kernel.map((value, i) => [value, after[k][i]]));
     const moved = new Map<number, number>();
     for (const [was, is] of pairs) {
@@ -68,7 +68,7 @@ describe('sharedValues', () => {
       if (was === 0) expect(is).toBe(0);
     }
     expect([...moved].filter(([was, is]) => was !== is).length).toBeGreaterThan(2);
-    expect(distinct(valuesOf(model, 1)).length).toBe(5);
+    expect(distinct(await valuesOf(model, 1)).length).toBe(5);
     tf.dispose([x, y]);
   });
 
@@ -77,29 +77,30 @@ describe('sharedValues', () => {
     ['average', 0],
   ])('with stochastic gradient descent is descent on the values with %s gradients', async (aggregation, power) => {
     const { model, x, y } = setUp(tf.train.sgd(0.1));
-    const kernel = valuesOf(model, 0);
-    const other = valuesOf(model, 2);
+    const kernel = await valuesOf(model, 0);
+    const other = await valuesOf(model, 2);
     const value = kernel.find((w) => w !== 0)!;
     const members = [...kernel, ...other].filter((w) => w === value).length;
     // Loss as a function of that one value, both kernels, by finite differences.
-    const lossAt = (v: number) => {
+    const lossAt = async (v: number) => {
       const put = (weights: number[], shape: number[]) => tf.tensor(weights.map((w) => (w === value ? v : w)), shape); // prettier-ignore
       const [k, o] = [put(kernel, [4, 5]), put(other, [5, 2])];
-      return tf.tidy(() => tf.losses.meanSquaredError(y, tf.matMul(tf.matMul(x as tf.Tensor2D, k as tf.Tensor2D), o as tf.Tensor2D)).dataSync()[0]);
+      const loss = tf.tidy(() => tf.losses.meanSquaredError(y, tf.matMul(tf.matMul(x as tf.Tensor2D, k as tf.Tensor2D), o as tf.Tensor2D)));
+      return (await loss.data())[0];
     };
-    const slope = (lossAt(value + 0.01) - lossAt(value - 0.01)) / 0.02;
+    const slope = ((await lossAt(value + 0.01)) - (await lossAt(value - 0.01))) / 0.02;
     await model.fit(x, y, { epochs: 1, batchSize: 12, shuffle: false, verbose: 0, callbacks: [sharedValues({ aggregation })] });
-    const now = valuesOf(model, 0)[kernel.indexOf(value)];
+    const now = (await valuesOf(model, 0))[kernel.indexOf(value)];
     expect(now).toBeCloseTo(value - (0.1 * slope) / (power === 1 ? 1 : members), 3);
     tf.dispose([x, y]);
   });
 
   it('puts the shared weights back and says so when a value is not finite', async () => {
     const { model, x, y } = setUp(tf.train.sgd(0.1));
-    const before = valuesOf(model, 0);
+    const before = await valuesOf(model, 0);
     const bad = tf.mul(y, NaN);
     await expect(fit(model, x, bad, sharedValues())).rejects.toThrow(/^sharedValues: a shared value \(.*\) became NaN in a step\. The shared weights were put back\./);
-    expect(valuesOf(model, 0)).toEqual(before);
+    expect(await valuesOf(model, 0)).toEqual(before);
     tf.dispose([x, y, bad]);
   });
 

@@ -209,10 +209,12 @@ describe('MixtureEnergy', () => {
       const weight = tfc.tensor1d(c.w);
       const before = tfc.memory().numTensors;
       for (let round = 0; round < 3; round++) {
-        tfc.tidy(() => {
+        const gradient = tfc.tidy(() => {
           energy.begin(mixture);
-          expect(relativeError(tfc.grad((w) => energy.of(w, 1))(weight).dataSync(), c.dNll_dw)).toBeLessThan(1e-4);
+          return tfc.grad((w) => energy.of(w, 1))(weight);
         });
+        expect(relativeError(await gradient.data(), c.dNll_dw)).toBeLessThan(1e-4);
+        gradient.dispose();
         expect(tfc.memory().numTensors).toBe(before + 1);
       }
       const sums = await energy.statistics();
