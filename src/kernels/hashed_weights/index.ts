@@ -5,6 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedAttrMap, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import './host_kernels.js';
+import { forget } from './kept.js';
 import { checkMatrix, type HashedMatrix } from './matrix.js';
 import { EXPAND, EXPAND_ROWS, SCATTER, SCATTER_ROWS, type HashedAttrs } from './names.js';
 
@@ -44,6 +45,11 @@ export function scatterHashed(gradient: Tensor2D, matrix: HashedMatrix, buckets:
   if (rows === undefined) return run(SCATTER, { gradient }, { matrix, buckets });
   checkRows('scatterHashed', rows);
   return run(SCATTER_ROWS, { gradient, rows }, { matrix, buckets });
+}
+
+/** Frees what kernels keep for `matrix` (webgl: where the terms of each bucket stand). It is made again when it is needed. */
+export function forgetHashed(matrix: HashedMatrix): void {
+  forget(matrix);
 }
 
 function run<T extends Tensor>(kernel: string, inputs: Record<string, Tensor>, attrs: HashedAttrs): T {
