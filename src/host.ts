@@ -180,6 +180,38 @@ export function addLayerLoss(layer: Layer, loss: () => Scalar): () => void {
   };
 }
 
+/** What a compiled model computes and compares at one output. */
+export interface CompiledOutput {
+  index: number;
+  name: string;
+  shape: tfl.Shape;
+  loss: unknown;
+  /** As they were given: names or functions. */
+  metrics: unknown[];
+}
+
+/** For Sequential, the model inside of it that is compiled and trained. */
+const trainedModel = (model: tfl.LayersModel): Open => ((model as unknown as Open)['model'] ?? model) as Open;
+
+/** The outputs of a compiled model, or null if it is not compiled. */
+export function compiledOutputs(model: tfl.LayersModel): CompiledOutput[] | null {
+  const inside = trainedModel(model);
+  const losses = inside['lossFunctions'] as unknown[] | undefined;
+  if (losses === undefined) return null;
+  const metrics = (inside['metrics'] ?? []) as unknown;
+  return model.outputNames.map((name, index) => {
+    const own = Array.isArray(metrics) || typeof metrics !== 'object' ? metrics : (metrics as Open)[name];
+    return { index, name, shape: model.outputs[index].shape, loss: losses[index], metrics: [own ?? []].flat() };
+  });
+}
+
+/** Makes `fit`, `evaluate` and `trainOnBatch` expect targets of this shape at an output, until the model is compiled again. */
+export function expectTargetShape(model: tfl.LayersModel, index: number, shape: tfl.Shape): void {
+  const shapes = trainedModel(model)['feedOutputShapes'];
+  if (!Array.isArray(shapes)) throw new Error('tfjs-weight-sharing: this version of @tensorflow/tfjs-layers checks targets elsewhere. Use @tensorflow/tfjs-layers ^4.22.0.');
+  shapes[index] = shape;
+}
+
 function isLayerVariable(value: unknown): value is LayerVariable {
   return typeof value === 'object' && value !== null && typeof (value as LayerVariable).read === 'function' && 'val' in value;
 }
