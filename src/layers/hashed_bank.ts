@@ -1,0 +1,109 @@
+/**
+ * One array of stored weights for several hashed layers: ROAST's global array (Desai, Zhou & Shrivastava, "Hardware-Aware Compression with Random
+ * Operation Access Specific Tile (ROAST) Hashing", ICML 2023). It travels along the graph, so that one layer owns it.
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { serialization, Tensor } from '@tensorflow/tfjs-core';
+import { initializers, layers, type Shape } from '@tensorflow/tfjs-layers';
+import { checkKeys, checkNumber, describe } from '../checks.js';
+import {
+  constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
+  type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type LayerVariable,
+  type Regularizer, type RegularizerIdentifier,
+} from '../host.js'; // prettier-ignore
+import { MAX_BUCKETS } from '../kernels/hashed_weights/hash.js';
+import { BANK_DEVIATION } from './hashed_options.js';
+
+export interface HashedBankArgs extends LayerArgs {
+  /** Number of stored weights. Required. */
+  buckets: number;
+  /** Default: uniform with standard deviation 0.05, for which the layers' default `bankScale` is meant. */
+  kernelInitializer?: InitializerIdentifier;
+  kernelRegularizer?: RegularizerIdentifier;
+  kernelConstraint?: ConstraintIdentifier;
+}
+
+const OPTIONS = ['buckets', 'kernelInitializer', 'kernelRegularizer', 'kernelConstraint', ...LAYER_OPTIONS] as const;
+
+/**
+ * Outputs its stored weights, `[buckets]`, whatever its input is: a hashed layer applied to `[input, bank]` draws its weights from them.
+ * Hashed layers of any kind and shape may use one bank, each with a `seed` of its own and a scale (`bankScale`) that gives it the spread it wants.
+ *
+ * Input: any; it only gives the layer its place in the graph. Output `[buckets]`, without a batch. It ends a mask. Parameters: `buckets`.
+ *
+ * ```js
+ * const x = tf.input({shape: [784]});
+ * const bank = hashedBank({buckets: 12000}).apply(x);
+ * const h = hashedDense({units: 1000, activation: 'relu', seed: 1}).apply([x, bank]);
+ * const y = hashedDense({units: 10, activation: 'softmax', seed: 2}).apply([h, bank]);
+ * const model = tf.model({inputs: x, outputs: y});
+ * ```
+ *
+ * The bank is one weight of one layer: saved once, one step of the optimizer, its gradient the sum over all layers that use it.
+ *
+ * When not to use it: with one hashed layer, whose own stored weights do the same; in a `tf.sequential`, which has no second input.
+ */
+export class HashedBank extends layers.Layer {
+  /** @nocollapse */
+  static readonly className = 'HashedBank';
+
+  readonly buckets: number;
+  readonly kernelInitializer: Initializer;
+  readonly kernelRegularizer: Regularizer | null;
+  readonly kernelConstraint: Constraint | null;
+  /** The stored weights, [buckets]; null before the layer is built. */
+  kernel: LayerVariable | null = null;
+
+  constructor(args: HashedBankArgs) {
+    super(args ?? {});
+    const who = 'HashedBank';
+    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with buckets, got ${describe(args)}.`);
+    checkKeys(who, args, OPTIONS);
+    this.buckets = checkNumber(who, 'buckets', args.buckets, {
+      expected: `an integer in [1, ${MAX_BUCKETS}]`, holds: (x) => Number.isInteger(x) && x >= 1 && x <= MAX_BUCKETS,
+    }, 'It is the number of stored weights.'); // prettier-ignore
+    const limit = BANK_DEVIATION * Math.sqrt(3);
+    this.kernelInitializer = initializerOf(who, 'kernelInitializer', args.kernelInitializer ?? initializers.randomUniform({ minval: -limit, maxval: limit }));
+    this.kernelRegularizer = regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer);
+    this.kernelConstraint = constraintOf(who, 'kernelConstraint', args.kernelConstraint);
+    this.supportsMasking = true;
+  }
+
+  override build(inputShape: Shape | Shape[]): void {
+    this.kernel = this.addWeight(
+      'bank', [this.buckets], 'float32', this.kernelInitializer, this.kernelRegularizer ?? undefined, true, this.kernelConstraint ?? undefined,
+    ); // prettier-ignore
+    super.build(inputShape);
+  }
+
+  override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
+    this.invokeCallHook(inputs, kwargs);
+    // A tensor of its own, which the host disposes of, with the variable's data: by their identity layers know what they have expanded.
+    return tfc.reshape(variableOf(this.kernel!), [this.buckets]);
+  }
+
+  override computeOutputShape(_inputShape: Shape | Shape[]): Shape {
+    return [this.buckets];
+  }
+
+  override computeMask(): Tensor {
+    return null as unknown as Tensor;
+  }
+
+  override getConfig(): serialization.ConfigDict {
+    return {
+      ...super.getConfig(),
+      buckets: this.buckets,
+      kernelInitializer: serialized(this.kernelInitializer),
+      kernelRegularizer: serialized(this.kernelRegularizer),
+      kernelConstraint: serialized(this.kernelConstraint),
+    };
+  }
+}
+
+/** A bank of stored weights for several hashed layers. See {@link HashedBank}. */
+export function hashedBank(args: HashedBankArgs): HashedBank {
+  return new HashedBank(args);
+}
+
+tfc.serialization.registerClass(HashedBank);
