@@ -127,6 +127,15 @@ export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
 
 export const allLayers = (model: tfl.LayersModel): Layer[] => placedLayers(model).map(({ layer }) => layer);
 
+/** The layers that `tensor` is computed from, those inside of models and wrappers included, nearest first. */
+export function layersUpstream(tensor: tfl.SymbolicTensor): Layer[] {
+  const seen = new Set<tfl.SymbolicTensor>([tensor]);
+  // The set grows while it is walked.
+  for (const { inputs } of seen) for (const input of inputs) seen.add(input);
+  const layers = [...new Set([...seen].map(({ sourceLayer }) => sourceLayer))];
+  return allLayers({ layers } as unknown as tfl.LayersModel);
+}
+
 export const isModel = (layer: Layer): boolean => Array.isArray((layer as unknown as Open).layers);
 
 function innerLayers(layer: Layer): Layer[] {
