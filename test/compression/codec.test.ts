@@ -5,7 +5,8 @@ import { decodeModelArtifacts } from '../../src/compression/container_reader.js'
 import { codeIndices, type IndexMode } from '../../src/compression/index_model.js';
 import { codeNumber, P_MIN, RangeDecoder, RangeEncoder } from '../../src/compression/range_coder.js';
 import { readTrainedIndices } from '../fixtures/trained_indices.js';
-import { artifactsOf, brotliBytes, entropyBytes, float32, seeded } from './helpers.js';
+import { brotliBytes } from './brotli.js';
+import { artifactsOf, entropyBytes, float32, seeded } from './helpers.js';
 
 /** Bytes know no backend: these run once. */
 const describeOnce = describe.runIf(process.env.TFWS_BACKEND === 'cpu');

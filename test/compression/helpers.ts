@@ -1,6 +1,5 @@
 /** Seeded numbers, artefacts and reference measures for the tests of `compression/`. */
 import type { io } from '@tensorflow/tfjs-core';
-import { brotliCompressSync, constants } from 'node:zlib';
 
 /** Numbers in [0, 1) that depend on the seed only (mulberry32). */
 export function seeded(seed: number): () => number {
@@ -19,21 +18,6 @@ export function entropyBytes(symbols: ArrayLike<number>): number {
   let bits = 0;
   for (const n of counts.values()) bits -= n * Math.log2(n / symbols.length);
   return bits / 8;
-}
-
-/** brotli-11 of byte indices, the better of row-major and column-major. */
-export function brotliBytes(indices: Uint8Array, columns: number): number {
-  const rows = indices.length / columns;
-  const transposed = Uint8Array.from(indices, (_, i) => indices[(i % rows) * columns + Math.floor(i / rows)]);
-  const size = (bytes: Uint8Array): number =>
-    brotliCompressSync(bytes, {
-      params: {
-        [constants.BROTLI_PARAM_QUALITY]: 11,
-        [constants.BROTLI_PARAM_LGWIN]: 24,
-        [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
-      },
-    }).length;
-  return Math.min(size(indices), size(transposed));
 }
 
 /** Artefacts without a topology: the tensors alone. */
