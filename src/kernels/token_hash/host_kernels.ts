@@ -1,7 +1,7 @@
 /** The kernels where tensors live in this process (cpu, wasm, tensorflow), and for strings, which live here on every backend. */
 import { registerKernel, type KernelBackend, type TensorInfo } from '@tensorflow/tfjs-core';
 import { describe } from '../../checks.js';
-import { filledOnHost, HOST_BACKENDS } from '../host_memory.js';
+import { filledOnHost, HOST_BACKENDS, hostValues, sizeOf } from '../host_memory.js';
 import { codeOfBytes, codeOfInteger, LARGEST_TOKEN } from './code.js';
 import {
   BUCKET_GATHER, BUCKET_SUM, HASH_TOKENS, type BucketGatherInputs, type BucketSumAttrs, type BucketSumInputs, type HashTokensAttrs, type HashTokensInputs,
@@ -25,6 +25,14 @@ function hashInteger(token: number, attrs: HashTokensAttrs): number {
   );
 }
 
+function hashIntegers(backend: KernelBackend, tokens: TensorInfo, attrs: HashTokensAttrs): TensorInfo {
+  // Not `filledOnHost`: a token that is refused must leave no half-made tensor behind.
+  const codes = new Float32Array(sizeOf(tokens));
+  const values = hostValues(backend, tokens);
+  for (let i = 0; i < codes.length; i++) codes[i] = hashInteger(values[i], attrs);
+  return { dataId: backend.write(codes, tokens.shape, FLOAT), shape: tokens.shape, dtype: FLOAT };
+}
+
 for (const backendName of HOST_BACKENDS) {
   registerKernel({
     kernelName: HASH_TOKENS,
@@ -33,9 +41,7 @@ for (const backendName of HOST_BACKENDS) {
       const { tokens } = inputs as unknown as HashTokensInputs;
       const hash = attrs as unknown as HashTokensAttrs;
       if (tokens.dtype === 'string') return hashStrings(backend as KernelBackend, tokens, hash);
-      return filledOnHost(backend as KernelBackend, [tokens], { shape: tokens.shape, dtype: FLOAT }, (out, values) => {
-        for (let i = 0; i < out.length; i++) out[i] = hashInteger(values[i], hash);
-      });
+      return hashIntegers(backend as KernelBackend, tokens, hash);
     },
   });
 

@@ -32,13 +32,23 @@ export const bucketSum = (codes: Tensor, weights: Tensor | null, outputDim: numb
 /** w[r, j] = ±y[r, bucket of token j], 0 for a token that is not counted: the transpose of {@link bucketSum}, and its gradient. */
 export const bucketGather = (codes: Tensor, values: Tensor): Tensor => run(BUCKET_GATHER, { codes, values }, { outputDim: values.shape[1] });
 
+// Somebody who differentiates a model with respect to all of its inputs finds that tokens and codes have no slope.
+const noSlope = (x: Tensor) => () => tfc.zeros(x.shape);
+
+tfc.registerGradient({
+  kernelName: HASH_TOKENS,
+  gradFunc: (dy) => ({ tokens: noSlope(dy as Tensor) }),
+});
 tfc.registerGradient({
   kernelName: BUCKET_SUM,
   inputsToSave: ['codes'],
-  gradFunc: (dy, [codes]) => ({ weights: () => bucketGather(codes, dy as Tensor) }),
+  gradFunc: (dy, [codes]) => ({ weights: () => bucketGather(codes, dy as Tensor), codes: noSlope(codes) }),
 });
 tfc.registerGradient({
   kernelName: BUCKET_GATHER,
   inputsToSave: ['codes'],
-  gradFunc: (dy, [codes], attrs) => ({ values: () => bucketSum(codes, dy as Tensor, (attrs as unknown as BucketSumAttrs).outputDim) }),
+  gradFunc: (dy, [codes], attrs) => ({
+    values: () => bucketSum(codes, dy as Tensor, (attrs as unknown as BucketSumAttrs).outputDim),
+    codes: noSlope(codes),
+  }),
 });
