@@ -82,7 +82,7 @@ async function retrainAndSave(job: Job, state: SeedState, { model }: Workbench, 
     compile(model, settings.learningRate);
   }
   const phase = { label: `seed ${state.seed}, retraining`, seed: state.seed, settings, watch };
-  const { report, unquantized, mixture } = await retrain(model, prior, tensors, data.validation, phase, state.retraining);
+  const { report, unquantized, mixture } = await retrain(model, prior, tensors, phase, state.retraining);
   say(
     `seed ${state.seed}: ${report.merges.length} merges, ${report.components} values remain, ` +
       `quantising moved the weights by ${(100 * report.relativeDistance).toFixed(1)} % of their norm.`,

@@ -11,9 +11,15 @@ export interface Settings {
   retraining: {
     epochs: number;
     batchSize: number;
-    /** Adam's rate for the network's own weights; falls as above. */
+    /** Adam's rate for the network's own weights; it stays until `fixZerosFrom`, then falls linearly to `finalLearningRate`. */
     learningRate: number;
     finalLearningRate: number;
+    /** Targets are (1 − s)·one-hot + s/10: retraining goes on long after every training image is right, and would overfit. */
+    labelSmoothing: number;
+    /** Epochs (counted from 0) from which the weights of the zero component are 0, while the others train on. */
+    fixZerosFrom: number;
+    /** What is quantised is the weights' exponential average, with this decay every ten batches. */
+    averageDecay: number;
     components: number;
     /** Adam's rates for the mixture itself. They have to bring σ from 0.25 to about 0.01 within the epochs given. */
     meansRate: number;
@@ -28,11 +34,6 @@ export interface Settings {
     othersRate: number;
     /** Components nearer than this symmetric KL divergence are merged. */
     mergeThreshold: number;
-    /**
-     * Of the last so many epochs, the one whose quantised network errs least on held-out images is kept: at a constant rate
-     * the error goes up and down by a tenth of a point from epoch to epoch.
-     */
-    candidates: number;
     /** What a weight becomes: the mean of its component, or the mean of the weights assigned to it. */
     values: 'means' | 'centroids';
     /** Whether the prior takes biases in, so that they are quantised too. */
@@ -56,9 +57,12 @@ export const MNIST_SETTINGS: Settings = {
   retraining: {
     epochs: 50,
     batchSize: 256,
-    // It stays: falling rates leave a network that needs its exact weights, and quantising it then costs more.
+    // It stays while weights gather at zero: falling rates leave a network that needs its many small weights together.
     learningRate: 5e-4,
-    finalLearningRate: 5e-4,
+    finalLearningRate: 1e-4,
+    labelSmoothing: 0.1,
+    fixZerosFrom: 32,
+    averageDecay: 0.98,
     components: 17,
     meansRate: 1e-4,
     logVariancesRate: 3e-3,
@@ -68,7 +72,6 @@ export const MNIST_SETTINGS: Settings = {
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,
-    candidates: 20,
     values: 'means',
     biases: true,
   },
@@ -84,14 +87,14 @@ export const RENDERED_SETTINGS: Settings = {
     epochs: 20,
     batchSize: 128,
     learningRate: 2e-3,
-    finalLearningRate: 5e-5,
+    finalLearningRate: 1e-4,
+    fixZerosFrom: 14,
     tau: 2e-2,
     zeroMixing: 0.98,
     meansRate: 1e-3,
     logVariancesRate: 1e-2,
     mixingRate: 1e-2,
     biases: false,
-    candidates: 5,
   },
   comparison: { ...MNIST_SETTINGS.comparison, sparsities: [0.93], retrainEpochs: 2, clusters: [4, 8, 16] },
 };
@@ -99,11 +102,15 @@ export const RENDERED_SETTINGS: Settings = {
 /** Images that the example draws. */
 export const RENDERED_COUNTS = { train: 12_000, validation: 2_000, test: 4_000 };
 
-/** A rate that stays for the first half of the epochs, then falls linearly to `last` in the final one. */
-export function learningRateAt(epoch: number, epochs: number, first: number, last: number): number {
-  const start = epochs / 2;
-  if (epoch <= start || epochs < 2) return first;
-  return first + ((last - first) * (epoch - start)) / (epochs - 1 - start);
+export interface RateSchedule {
+  epochs: number;
+  learningRate: number;
+  finalLearningRate: number;
+}
+
+/** A rate that stays to epoch `start` (counted from 0), then falls linearly to `last` in the final one. */
+export function learningRateAt(epoch: number, { epochs, learningRate: first, finalLearningRate: last }: RateSchedule, start = epochs / 2): number {
+  return epoch <= start ? first : first + ((last - first) * (epoch - start)) / (epochs - 1 - start);
 }
 
 /** Settings with `section.name=value` assignments applied; unknown names and values of another kind are errors. */

@@ -1,13 +1,13 @@
 /** The two trainings of the job: ordinary, and retraining with the mixture prior. Both can be stopped and continued by epoch. */
+import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { klMergeQuantization, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
-import type { LabelledImages } from '../common/images.js';
+import { fixZeros, klMergeQuantization, weightAverage, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress, type Progress } from '../common/progress.js';
 import { seededRandom } from '../common/random.js';
-import { errorPercent, setWeights, weightsOf, type ImageTensors } from './lenet.js';
+import { weightsOf, type ImageTensors } from './lenet.js';
 import type { EpochRecord, RetrainingEpoch } from './record.js';
-import { learningRateAt, type Settings } from './settings.js';
+import { learningRateAt, type RateSchedule, type Settings } from './settings.js';
 
 export interface TrainingData {
   train: ImageTensors;
@@ -17,7 +17,9 @@ export interface TrainingData {
 export interface Phase {
   label: string;
   seed: number;
-  settings: { epochs: number; batchSize: number; learningRate: number; finalLearningRate: number };
+  settings: RateSchedule & { batchSize: number };
+  /** Epoch from which the rate falls; default: half-way. */
+  rateFallsFrom?: number;
   watch: InterruptWatch;
 }
 
@@ -28,45 +30,36 @@ export async function trainBaseline(model: tfl.LayersModel, data: TrainingData, 
 
 export interface Retraining {
   report: QuantizationReport;
-  /** The weights of the epoch that was kept, before they were quantised. */
+  /** The averaged weights, before they were quantised. */
   unquantized: Float32Array[];
   mixture: NonNullable<GmmPrior['mixture']>;
 }
 
 /**
- * Retraining with the prior attached. The last epochs are quantised for a look; the best on held-out images is what the model
- * holds in the end, quantised. Appends to `epochs`.
+ * Retraining with the prior attached. The weights gather on the mixture; from some epoch on those at zero are out and the others
+ * make up for them; what is quantised at the end is the average over the last epochs. Appends to `epochs`.
  */
 export async function retrain(
   model: tfl.LayersModel,
   prior: GmmPrior,
   data: TrainingData,
-  validation: LabelledImages,
   phase: Phase & { settings: Settings['retraining'] },
   epochs: RetrainingEpoch[],
 ): Promise<Retraining> {
-  const { mergeThreshold, values, candidates } = phase.settings;
-  const callback = klMergeQuantization({ prior, threshold: mergeThreshold, values, quantizeAtEnd: false, verbose: false });
-  let best: (Retraining & { error: number; quantized: Float32Array[] }) | null = null;
-  const looking = new tfl.CustomCallback({
-    onEpochEnd: async (epoch) => {
-      if (epoch < phase.settings.epochs - candidates) return;
-      const unquantized = await weightsOf(model);
-      const report = await callback.quantize(model);
-      const error = await errorPercent(model, validation);
-      if (best === null || error < best.error) best = { error, report, unquantized, quantized: await weightsOf(model), mixture: prior.mixture! };
-      callback.restore();
-    },
-  });
-  await fit(model, data, phase, epochs.length, [callback, looking], (record, logs) => {
+  const { mergeThreshold, values, fixZerosFrom, averageDecay, labelSmoothing } = phase.settings;
+  const quantization = klMergeQuantization({ prior, threshold: mergeThreshold, values, quantizeAtEnd: false, verbose: false });
+  const average = weightAverage({ decay: averageDecay, interval: 10 });
+  const callbacks = [average, quantization, fixZeros({ prior, fromEpoch: fixZerosFrom })];
+  const ys = tfc.tidy(() => tfc.add(tfc.mul(data.train.ys, 1 - labelSmoothing), labelSmoothing / data.train.ys.shape[1]) as tfc.Tensor2D);
+  await fit(model, { ...data, train: { xs: data.train.xs, ys } }, { ...phase, rateFallsFrom: fixZerosFrom }, epochs.length, callbacks, (record, logs) => {
     if (prior.mixture === null) throw new Error('compress-mnist: the prior has no mixture after an epoch: it governs no weight.');
     const { gmmEnergy, gmmComponents, gmmRatio } = logs;
     epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: prior.mixture });
   });
-  const kept = best as (Retraining & { quantized: Float32Array[] }) | null;
-  if (kept === null) throw new Error('compress-mnist: no epoch was quantised: retraining.candidates must be at least 1.');
-  setWeights(model, kept.quantized);
-  return kept;
+  ys.dispose();
+  average.dispose();
+  const unquantized = await weightsOf(model);
+  return { report: await quantization.quantize(model), unquantized, mixture: prior.mixture! };
 }
 
 type EpochLogs = Record<string, number>;
@@ -99,14 +92,13 @@ async function fit(
 }
 
 /** The callbacks that stand before and after those of the job. */
-function observers(model: tfl.LayersModel, { settings, watch }: Phase, batches: number, progress: Progress, onEpoch: (record: EpochRecord, logs: EpochLogs) => void) {
-  const { epochs, learningRate, finalLearningRate } = settings;
+function observers(model: tfl.LayersModel, { settings, rateFallsFrom, watch }: Phase, batches: number, progress: Progress, onEpoch: (record: EpochRecord, logs: EpochLogs) => void) {
   let epoch = 0;
   let note = '';
   const first = new tfl.CustomCallback({
     onEpochBegin: async (index) => {
       epoch = index;
-      setLearningRate(model, learningRateAt(index, epochs, learningRate, finalLearningRate));
+      setLearningRate(model, learningRateAt(index, settings, rateFallsFrom));
     },
     onBatchEnd: async (batch) => {
       progress.update(epoch * batches + batch + 1);

@@ -47,7 +47,8 @@ describe('settings', () => {
   });
 
   it('let the learning rate stay for half of the epochs, then fall linearly to the last', () => {
-    expect([0, 1, 2, 3, 4].map((epoch) => Number(learningRateAt(epoch, 5, 1, 0.1).toFixed(6)))).toEqual([1, 1, 1, 0.7, 0.1]);
-    expect(learningRateAt(0, 1, 1, 0.1)).toBe(1);
+    expect([0, 1, 2, 3, 4].map((epoch) => Number(learningRateAt(epoch, { epochs: 5, learningRate: 1, finalLearningRate: 0.1 }).toFixed(6)))).toEqual([1, 1, 1, 0.7, 0.1]);
+    expect(learningRateAt(0, { epochs: 1, learningRate: 1, finalLearningRate: 0.1 })).toBe(1);
+    expect([2, 3, 4].map((epoch) => learningRateAt(epoch, { epochs: 5, learningRate: 1, finalLearningRate: 0 }, 3))).toEqual([1, 1, 0]);
   });
 });
