@@ -34,8 +34,12 @@ const scatterOnHost: KernelFunc = ({ inputs, backend, attrs }) => {
     scatterAddInto(out, added, at, width));
 };
 
-/** Below this width the native kernels' cost per row exceeds that of reading the tensors into this process and looping over them. */
-const NARROW = 4;
+/**
+ * Below this width the native kernels' cost per row exceeds that of reading the tensors into this process and looping over them, unless
+ * the table, which is read as a whole, is much larger than what is taken from it.
+ */
+const NARROW = 8;
+const MUCH_LARGER = 4;
 
 const nativeType = (backend: NativeBackend, name: string, dtype: DataType) => ({
   name, type: backend.binding.TF_ATTR_TYPE, value: backend.getDTypeInteger(dtype),
@@ -54,7 +58,8 @@ const gatherNatively: KernelFunc = (args) => {
   const { table, ids } = args.inputs as unknown as GatherRowsInputs;
   const backend = args.backend as NativeBackend;
   const [rows, width] = table.shape;
-  if (width < NARROW || ids.shape[0] === 0 || !allWithin(hostValues(backend, ids), rows)) return gatherOnHost(args);
+  const inLoop = width < NARROW && rows <= MUCH_LARGER * ids.shape[0];
+  if (inLoop || ids.shape[0] === 0 || !allWithin(hostValues(backend, ids), rows)) return gatherOnHost(args);
   const types = [
     { name: 'batch_dims', type: backend.binding.TF_ATTR_INT, value: 0 },
     nativeType(backend, 'Tparams', table.dtype), nativeType(backend, 'Tindices', 'int32'), nativeType(backend, 'Taxis', 'int32'),
