@@ -1,9 +1,11 @@
 /** The one explicit call that mends what the host's backends lack or do badly in training; importing this package changes no kernel. */
 
+import { registerConvGradients } from './conv_gradients/wasm.js';
+import { registerSegmentSums } from './segment_sum/stock.js';
 import { registerTransposedProducts } from './transposed_products/wasm.js';
 
 /** Each family replaces or adds kernels for the backends that are imported, once, and names what it registered. */
-const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts];
+const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, registerSegmentSums, registerConvGradients];
 
 /**
  * Registers the kernels that stock training needs and the imported backends lack or do badly, and returns what it registered, as

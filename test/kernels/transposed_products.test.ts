@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers, sequential } from '@tensorflow/tfjs-layers';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { registerMissingKernels } from '../../src/kernels/missing_kernels.js';
 import { planProduct } from '../../src/kernels/transposed_products/plan.js';
+import { registerTransposedProducts } from '../../src/kernels/transposed_products/wasm.js';
 
 const onWasm = process.env.TFWS_BACKEND === 'wasm';
 const KERNELS = ['BatchMatMul', '_FusedMatMul'];
@@ -33,10 +33,10 @@ describe('planProduct', () => {
 });
 
 if (!onWasm) {
-  it('registers nothing without the wasm backend', () => expect(registerMissingKernels()).toEqual([]));
+  it('registers nothing without the wasm backend', () => expect(registerTransposedProducts()).toEqual([]));
 } else describe('the mended products of the wasm backend', () => {
   const stock = KERNELS.map((name) => tf.getKernel(name, 'wasm'));
-  beforeEach(() => void registerMissingKernels());
+  beforeEach(() => void registerTransposedProducts());
   afterAll(() => stock.forEach(register));
   afterEach(() => vi.restoreAllMocks());
 
@@ -190,8 +190,8 @@ if (!onWasm) {
   it('names what it registers, once, and without a word on the console', () => {
     stock.forEach(register);
     const warn = vi.spyOn(console, 'warn');
-    expect(registerMissingKernels()).toEqual(['wasm/BatchMatMul', 'wasm/_FusedMatMul']);
-    expect(registerMissingKernels()).toEqual([]);
+    expect(registerTransposedProducts()).toEqual(['wasm/BatchMatMul', 'wasm/_FusedMatMul']);
+    expect(registerTransposedProducts()).toEqual([]);
     expect(warn).not.toHaveBeenCalled();
   });
 

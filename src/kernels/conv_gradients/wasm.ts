@@ -1,0 +1,94 @@
+/**
+ * What stock convolutions need on wasm in training: `Conv2DBackpropFilter`, `DepthwiseConv2dNativeBackpropFilter` and
+ * `DepthwiseConv2dNativeBackpropInput` are missing there; `Conv2DBackpropInput` is a scalar loop that takes 7–40 times as long as the
+ * convolution itself; `Conv3DBackpropInputV2` and, for windows that are not square, `MaxPoolGrad` answer wrong numbers.
+ */
+import { backend_util } from '@tensorflow/tfjs-core';
+import type { KernelBackend, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core';
+import { filledOnHost, sizeOf, type Values } from '../host_memory.js';
+import { addKernel, replaceKernel } from '../mending.js';
+import {
+  depthwiseFilterGradient, depthwiseInputGradient, filterGradient, inputGradient, inputGradient3D, type ConvShape, type ConvShape3D,
+} from './gradients.js';
+import { loops, type Loops } from './loops.js';
+import { mendedMaxPoolGrad } from './max_pool.js';
+
+type Shape4D = [number, number, number, number];
+type Shape5D = [...Shape4D, number];
+
+/** The attributes of the host's four gradient kernels. */
+export interface ConvGradientAttrs {
+  strides: number | [number, number];
+  pad: 'valid' | 'same' | number | backend_util.ExplicitPadding;
+  dataFormat?: 'NHWC' | 'NCHW';
+  dilations?: number | [number, number] | null;
+  dimRoundingMode?: 'floor' | 'round' | 'ceil';
+  filterShape?: number[];
+  inputShape?: number[];
+}
+
+type Gradient = (loops: Loops, shape: ConvShape, a: Float32Array, b: Float32Array, out: Float32Array) => void;
+
+/** A kernel that fills a tensor of `outShape` by `gradient` of two inputs. */
+function gradientKernel(who: string, names: [string, string], depthwise: boolean, gradient: Gradient): KernelFunc {
+  return ({ inputs, backend, attrs }) => {
+    const [a, b] = names.map((name) => (inputs as Record<string, TensorInfo>)[name]);
+    const { strides, pad, dilations, dimRoundingMode, dataFormat = 'NHWC', ...shapes } = attrs as unknown as ConvGradientAttrs;
+    [a, b].forEach((input, i) => checkFloats(who, names[i], input, 4));
+    if (dataFormat !== 'NHWC') throw new Error(`${who}: the wasm backend convolves 'channelsLast' only, got dataFormat '${dataFormat}'.`);
+    const inputShape = (shapes.inputShape ?? a.shape) as Shape4D;
+    const filterShape = (shapes.filterShape ?? b.shape) as Shape4D;
+    const dy = names[0] === 'dy' ? a : b;
+    const info = backend_util.computeConv2DInfo(inputShape, filterShape, strides, dilations ?? 1, pad, dimRoundingMode, depthwise);
+    checkCotangent(who, dy, info.outShape);
+    const outShape = shapes.filterShape ?? inputShape;
+    return filledOnHost(backend as KernelBackend, [a, b], { shape: outShape, dtype: 'float32' }, (out, x, y) => {
+      const nothing = [a, b, { shape: outShape }].some((tensor) => sizeOf(tensor) === 0);
+      if (nothing) out.fill(0);
+      else gradient(loops(), info, floats(x), floats(y), floats(out));
+    });
+  };
+}
+
+const floats = (values: Values) => values as Float32Array;
+
+function checkFloats(who: string, name: string, { dtype, shape }: TensorInfo, rank: number): void {
+  if (dtype !== 'float32') throw new Error(`${who}: ${name} must be of type float32, got ${dtype}.`);
+  if (shape.length !== rank) throw new Error(`${who}: ${name} must be of rank ${rank}, got [${shape}].`);
+}
+
+function checkCotangent(who: string, dy: TensorInfo, outShape: number[]): void {
+  if (outShape.every((length, axis) => length === dy.shape[axis])) return;
+  throw new Error(`${who}: dy must have the shape of the convolution's result, [${outShape}], got [${dy.shape}].`);
+}
+
+export const convFilterGradient = gradientKernel('Conv2DBackpropFilter', ['x', 'dy'], false, filterGradient);
+export const convInputGradient = gradientKernel('Conv2DBackpropInput', ['dy', 'filter'], false, inputGradient);
+
+const convInputGradient3D: KernelFunc = ({ inputs, backend, attrs }) => {
+  const who = 'Conv3DBackpropInputV2';
+  const { dy, filter } = inputs as unknown as { dy: TensorInfo; filter: TensorInfo };
+  const { strides, pad, inputShape } = attrs as unknown as { strides: number | [number, number, number]; pad: 'valid' | 'same'; inputShape: Shape5D };
+  checkFloats(who, 'dy', dy, 5);
+  checkFloats(who, 'filter', filter, 5);
+  const info = backend_util.computeConv3DInfo(inputShape, filter.shape as Shape5D, strides, 1, pad) as ConvShape3D & { outShape: number[] };
+  checkCotangent(who, dy, info.outShape);
+  return filledOnHost(backend as KernelBackend, [dy, filter], { shape: inputShape, dtype: 'float32' }, (out, cotangent, weights) => {
+    if (sizeOf(dy) === 0 || sizeOf(filter) === 0) out.fill(0);
+    else inputGradient3D(loops(), info, floats(cotangent), floats(weights), floats(out));
+  });
+};
+
+/** Registers the above for wasm, where it is imported, and names what it registered. */
+export function registerConvGradients(): string[] {
+  const depthwise = 'DepthwiseConv2dNativeBackprop';
+  return [
+    ...addKernel('Conv2DBackpropFilter', 'wasm', convFilterGradient),
+    ...replaceKernel('Conv2DBackpropInput', 'wasm', (stock) => (args) =>
+      (args.attrs as unknown as ConvGradientAttrs).dataFormat === 'NCHW' ? stock(args) : convInputGradient(args)),
+    ...addKernel(`${depthwise}Filter`, 'wasm', gradientKernel(`${depthwise}Filter`, ['x', 'dy'], true, depthwiseFilterGradient)),
+    ...addKernel(`${depthwise}Input`, 'wasm', gradientKernel(`${depthwise}Input`, ['dy', 'filter'], true, depthwiseInputGradient)),
+    ...replaceKernel('Conv3DBackpropInputV2', 'wasm', () => convInputGradient3D),
+    ...replaceKernel('MaxPoolGrad', 'wasm', mendedMaxPoolGrad),
+  ];
+}
