@@ -17,6 +17,8 @@ export interface LayerContractArgs<Args extends object> {
   args: Args;
   /** Shape of the input, or of each of several inputs, without the batch. */
   inputShape: number[] | number[][];
+  /** What stands between the model's inputs and the layer, for one that needs something upstream. Default: nothing. */
+  before?: (inputs: SymbolicTensor[]) => SymbolicTensor[];
   /** Inputs are integers in [0, integers) instead of numbers in [-1, 1). */
   integers?: number;
   /** Parameters that the built layer must have. */
@@ -44,10 +46,11 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
     shapes.map((shape, i) => (integers === undefined ? seeded([batch, ...shape], i + 1) : seededIntegers([batch, ...shape], i + 1, integers)));
   const one = <T>(values: T[]): T | T[] => (values.length === 1 ? values[0] : values);
 
-  function build(): { model: LayersModel; layer: Layer } {
+  function build(): { model: LayersModel; layer: Layer; given: SymbolicTensor[] } {
     const layer = create(args);
     const inputs = shapes.map((shape) => input({ shape }));
-    return { layer, model: functionalModel({ inputs, outputs: layer.apply(one(inputs)) as SymbolicTensor }) };
+    const given = spec.before?.(inputs) ?? inputs;
+    return { layer, given, model: functionalModel({ inputs, outputs: layer.apply(one(given)) as SymbolicTensor }) };
   }
   const outputs = (model: LayersModel, x: tf.Tensor[]) => [model.predict(one(x))].flat();
 
@@ -93,9 +96,9 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
     },
 
     'has the same shape symbolically and eagerly': () => {
-      const { model, layer } = build();
+      const { model, layer, given } = build();
       const symbolic = model.outputs.map(({ shape }) => shape);
-      const computed = layer.computeOutputShape(one(shapes.map((shape) => [null, ...shape])));
+      const computed = layer.computeOutputShape(one(given.map(({ shape }) => shape)));
       expect(Array.isArray(computed[0]) ? computed : [computed], 'computeOutputShape').toEqual(symbolic);
       for (const batch of [1, 3]) {
         const eager = outputs(model, data(batch)).map(({ shape }) => shape);
