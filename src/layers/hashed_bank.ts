@@ -7,12 +7,13 @@ import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type Shape } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe } from '../checks.js';
 import {
-  constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
+  constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
   type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type LayerVariable,
   type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { MAX_BUCKETS } from '../kernels/hashed_weights/hash.js';
 import { BANK_DEVIATION } from './hashed_options.js';
+import { bankTensor } from './hashed_weights.js';
 
 export interface HashedBankArgs extends LayerArgs {
   /** Number of stored weights. Required. */
@@ -78,8 +79,7 @@ export class HashedBank extends layers.Layer {
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     this.invokeCallHook(inputs, kwargs);
-    // A tensor of its own, which the host disposes of, with the variable's data: by their identity layers know what they have expanded.
-    return tfc.reshape(variableOf(this.kernel!), [this.buckets]);
+    return bankTensor(this.kernel!);
   }
 
   override computeOutputShape(_inputShape: Shape | Shape[]): Shape {

@@ -40,6 +40,17 @@ export const hashIdentity = ({ seed, tile, signHash }: Pick<HashedOptions, 'seed
 
 const IDENTITY = /hashed_v\d+_seed\d+_tile\d+x\d+_(?:un)?signed/;
 
+/** Tensor that a bank gave out → the stored numbers that it shows: some backends copy them, so that their identity is lost. */
+const shownBy = new WeakMap<Tensor, DataId>();
+
+/** A bank's stored weights as a tensor of its own, which the host disposes of; differentiable. */
+export function bankTensor(bank: LayerVariable): Tensor1D {
+  const variable = variableOf(bank) as Tensor as Tensor1D;
+  const shown = tfc.reshape(variable, variable.shape) as Tensor1D;
+  shownBy.set(shown, variable.dataId);
+  return shown;
+}
+
 export class HashedWeights {
   readonly #who: string;
   readonly #options: HashedOptions;
@@ -89,10 +100,11 @@ export class HashedWeights {
     const { rows, columns } = this.#built();
     const stored = this.#storedTensor(bank);
     if (this.#plain) return tfc.reshape(this.#scaled(stored), [rows, columns]);
-    if (this.#cached !== null && this.#cached.from !== stored.dataId) this.#dropCached();
+    const from = shownBy.get(stored) ?? stored.dataId;
+    if (this.#cached !== null && this.#cached.from !== from) this.#dropCached();
     if (activeTape() !== null) return expandHashed(this.#scaled(stored), this.#built());
     // A variable gets other data whenever it is assigned to; the data's identity is held here and cannot come again.
-    this.#cached ??= { from: stored.dataId, matrix: tfc.keep(expandHashed(stored, this.#built())) };
+    this.#cached ??= { from, matrix: tfc.keep(expandHashed(stored, this.#built())) };
     return this.#cached.matrix;
   }
 
