@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { chromiumFlags, findChromium } from './test/browser/chromium.js';
@@ -7,15 +9,44 @@ const HOST = ['core', 'layers', 'backend-cpu', 'backend-wasm', 'backend-webgl', 
 /** Without these two a page gets no SharedArrayBuffer, and wasm no threads. */
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
 
+function isolate(_request: IncomingMessage, response: ServerResponse, next: () => void): void {
+  for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
+  next();
+}
+
+/** What was PUT at an address comes back from there, so that a suite can load from a server what it has made. */
+function shelf(): (request: IncomingMessage, response: ServerResponse) => void {
+  const files = new Map<string, Buffer>();
+  return (request, response) => {
+    const path = (request.url ?? '').replace(/\?.*/, '');
+    if (request.method !== 'PUT') return void response.writeHead(files.has(path) ? 200 : 404).end(files.get(path));
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
+      files.set(path, Buffer.concat(chunks));
+      response.end();
+    });
+  };
+}
+
+/** Scripts of this folder as a web server would give them: vite rewrites those that it serves itself. */
+function script(request: IncomingMessage, response: ServerResponse): void {
+  readFile(new URL(`.${request.url}`, import.meta.url)).then(
+    (bytes) => response.writeHead(200, { 'Content-Type': 'text/javascript' }).end(bytes),
+    () => response.writeHead(404).end(),
+  );
+}
+
 /** One instance of Chromium per backend: the same files as in Node, without those that cannot run in a page. `test/run.mjs --browser` starts it. */
 export default defineConfig({
   // All at once, so that no page is reloaded in the middle because another dependency turned up.
   optimizeDeps: { include: HOST },
   server: { headers: ISOLATION },
-  plugins: [{ name: 'isolate-every-page', configureServer: ({ middlewares }) => void middlewares.use((_request, response, next) => {
-    for (const [name, value] of Object.entries(ISOLATION)) response.setHeader(name, value);
-    next();
-  }) }],
+  plugins: [
+    {
+      name: 'isolated-pages-files-and-scripts',
+      configureServer: ({ middlewares }) => void middlewares.use(isolate).use('/files', shelf()).use('/scripts', script),
+    },
+  ],
   test: {
     include: ['test/**/*.test.ts'],
     exclude: Object.keys(NODE_ONLY),

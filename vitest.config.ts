@@ -5,6 +5,7 @@ const project = (backend: string) => ({
   test: {
     name: backend,
     include: ['test/**/*.test.ts'],
+    exclude: ['test/browser/**'],
     env: { TFWS_BACKEND: backend, TF_CPP_MIN_LOG_LEVEL: '3' },
     setupFiles: ['test/setup.ts'],
     pool: 'forks' as const,

@@ -18,7 +18,8 @@ else if (backend === 'webgpu') await import('@tensorflow/tfjs-backend-webgpu');
 else if (backend === 'wasm') {
   const wasm = await import('@tensorflow/tfjs-backend-wasm');
   wasm.setWasmPaths('/node_modules/@tensorflow/tfjs-backend-wasm/dist/');
-  // Left alone it takes half the cores: one, and no threads, on a machine with two.
+  // It never takes more threads than half the cores: on a machine with two, it would take none but the page's own.
+  Object.defineProperty(navigator, 'hardwareConcurrency', { value: Math.max(4, navigator.hardwareConcurrency) });
   wasm.setThreadsCount(2);
 } else throw new Error(`test/browser/setup: unknown backend '${backend}'`);
 
