@@ -1,6 +1,6 @@
 /**
- * Expanding a hashed matrix and adding a gradient up to its stored array, as loops over typed arrays. The hash is computed again each
- * time: nothing of the size of the matrix is kept.
+ * Expanding a hashed matrix and adding a gradient up to its stored array, as loops over typed arrays, all but the scale. The hash is computed
+ * again each time: nothing of the size of the matrix is kept.
  */
 import { hashInRow, hashRow } from './hash.js';
 import type { HashedMatrix } from './matrix.js';
@@ -13,13 +13,12 @@ const EXACT_BUCKETS = 2 ** 21;
  * writes zeros.
  */
 export function expandLoop(stored: Float32Array, out: Float32Array, matrix: HashedMatrix, ids?: Int32Array): void {
-  const { columns, seed, signed, scale = 1 } = matrix;
+  const { columns, seed, signed } = matrix;
   const [height, width] = matrix.tile;
   const buckets = stored.length;
   const numbers = bits(stored);
   const result = bits(out);
   const signMask = signed ? 1 : 0;
-  const factor = Math.fround(scale);
   const count = ids === undefined ? matrix.rows : ids.length;
   for (let r = 0, o = 0; r < count; r++, o += columns) {
     const row = ids === undefined ? r : ids[r];
@@ -31,7 +30,6 @@ export function expandLoop(stored: Float32Array, out: Float32Array, matrix: Hash
     const rowHash = hashRow(tileRow, seed);
     if (height * width === 1) expandElements(numbers, result, o, columns, rowHash, signMask);
     else expandRuns(numbers, result, o, columns, rowHash, signMask, (row - tileRow * height) * width, width, buckets);
-    if (scale !== 1) for (let i = o; i < o + columns; i++) out[i] *= factor;
   }
 }
 
@@ -72,7 +70,7 @@ function expandRuns(
  * of `sums`.
  */
 export function scatterLoop(gradient: Float32Array, sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): void {
-  const { columns, seed, signed, scale = 1 } = matrix;
+  const { columns, seed, signed } = matrix;
   const [height, width] = matrix.tile;
   const signMask = signed ? 1 : 0;
   sums.fill(0);
@@ -84,10 +82,6 @@ export function scatterLoop(gradient: Float32Array, sums: Float32Array, matrix: 
     const rowHash = hashRow(tileRow, seed);
     if (height * width === 1) scatterElements(gradient, o, columns, sums, rowHash, signMask);
     else scatterRuns(gradient, o, columns, sums, rowHash, signMask, (row - tileRow * height) * width, width);
-  }
-  if (scale !== 1) {
-    const factor = Math.fround(scale);
-    for (let k = 0; k < sums.length; k++) sums[k] *= factor;
   }
 }
 

@@ -1,5 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
+import { expandLoop, scatterLoop } from '../../../src/kernels/hashed_weights/host_loops.js';
+import { expandSimd, scatterSimd } from '../../../src/kernels/hashed_weights/simd_loops.js';
 import { expandHashed, scatterHashed, type HashedMatrix } from '../../../src/kernels/hashed_weights/index.js';
 import { locate } from '../../../src/kernels/hashed_weights/matrix.js';
 import { alive, expectNear, seeded } from '../../contract/fixtures.js';
@@ -68,6 +70,26 @@ describe('a hashed matrix', () => {
       expectNear('sums', sums, scatterByDefinition(await gradient.data(), matrix, buckets, ROWS), 2e-6);
     });
   }
+
+  it('is drawn by WebAssembly as by JavaScript, bit by bit, and added up as closely', async () => {
+    for (const [name, matrix, buckets] of CASES) {
+      for (const ids of [undefined, Int32Array.from(ROWS)]) {
+        const count = ids?.length ?? matrix.rows;
+        const stored = (await seeded([buckets], 8).data()) as Float32Array;
+        const gradient = (await seeded([count, matrix.columns], 9).data()) as Float32Array;
+        const [byLoop, bySimd] = [new Float32Array(gradient.length).fill(NaN), new Float32Array(gradient.length).fill(NaN)];
+        const [sumsByLoop, sumsBySimd] = [new Float32Array(buckets).fill(NaN), new Float32Array(buckets).fill(NaN)];
+        expandLoop(stored, byLoop, matrix, ids);
+        expect(expandSimd(stored, bySimd, matrix, ids), `${name}: there is WebAssembly with vectors`).toBe(true);
+        scatterLoop(gradient, sumsByLoop, matrix, ids);
+        expect(scatterSimd(gradient, sumsBySimd, matrix, ids)).toBe(true);
+        expect(bySimd, name).toEqual(byLoop);
+        expectNear(name, sumsBySimd, sumsByLoop, 1e-6);
+      }
+    }
+    const large = { rows: 2, columns: 3, tile: [1, 1], seed: 1, signed: true } as const;
+    expect(expandSimd(new Float32Array(2 ** 22), new Float32Array(6), large), 'a stored array beyond its memory is left to JavaScript').toBe(false);
+  });
 
   const [, matrix, buckets] = CASES[3];
 
