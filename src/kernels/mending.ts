@@ -1,4 +1,4 @@
-/** How the kernels of imported backends are added to and replaced, each once, also by another copy of this package in the same page. */
+/** How kernels are registered: once each, also where another copy of this package is in the same page (the host would warn). */
 import { getKernel, registerKernel, unregisterKernel } from '@tensorflow/tfjs-core';
 import type { KernelConfig, KernelFunc } from '@tensorflow/tfjs-core';
 
@@ -9,6 +9,11 @@ const marked = (kernelFunc: KernelFunc): KernelFunc => Object.assign(kernelFunc,
 
 /** Whether the backend's own kernels are there: our own ones, under names of ours, are registered for backends that never come. */
 export const isImported = (backendName: string): boolean => getKernel('Identity', backendName) != null;
+
+/** Registers a kernel under a name of ours, whether or not that backend is ever imported. */
+export function registerOwnKernel(kernelName: string, backendName: string, kernelFunc: KernelFunc): void {
+  if (getKernel(kernelName, backendName) == null) registerKernel({ kernelName, backendName, kernelFunc });
+}
 
 /** Registers a kernel that an imported backend lacks; what it registered, as `backend/Kernel`. */
 export function addKernel(kernelName: string, backendName: string, kernelFunc: KernelFunc): string[] {

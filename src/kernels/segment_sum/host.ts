@@ -4,9 +4,9 @@
  * cpu and wasm: loops. tensorflow: the native kernels, whose wrappers in the host check every index by a closure (and refuse those that
  * name no row), are called without those wrappers, after one plain pass over the indices.
  */
-import { registerKernel } from '@tensorflow/tfjs-core';
 import type { DataType, KernelBackend, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core';
 import { filledOnHost, hostValues } from '../host_memory.js';
+import { registerOwnKernel } from '../mending.js';
 import { allWithin, gatherInto, scatterAddInto } from './rows.js';
 import { GATHER_ROWS, ROW_SCATTER_ADD, type GatherRowsInputs, type RowScatterAddAttrs, type RowScatterAddInputs } from './names.js';
 
@@ -78,8 +78,8 @@ const scatterNatively: KernelFunc = (args) => {
 };
 
 for (const backendName of ['cpu', 'wasm']) {
-  registerKernel({ kernelName: GATHER_ROWS, backendName, kernelFunc: gatherOnHost });
-  registerKernel({ kernelName: ROW_SCATTER_ADD, backendName, kernelFunc: scatterOnHost });
+  registerOwnKernel(GATHER_ROWS, backendName, gatherOnHost);
+  registerOwnKernel(ROW_SCATTER_ADD, backendName, scatterOnHost);
 }
-registerKernel({ kernelName: GATHER_ROWS, backendName: 'tensorflow', kernelFunc: gatherNatively });
-registerKernel({ kernelName: ROW_SCATTER_ADD, backendName: 'tensorflow', kernelFunc: scatterNatively });
+registerOwnKernel(GATHER_ROWS, 'tensorflow', gatherNatively);
+registerOwnKernel(ROW_SCATTER_ADD, 'tensorflow', scatterNatively);

@@ -6,6 +6,8 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedAttrMap, NamedTensorMap, Tensor } from '@tensorflow/tfjs-core';
 import { describe } from '../../checks.js';
 import './host.js';
+import './webgl.js';
+import './webgpu.js';
 import { GATHER_ROWS, ROW_SCATTER_ADD, type RowScatterAddAttrs } from './names.js';
 
 /**

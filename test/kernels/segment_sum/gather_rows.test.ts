@@ -50,7 +50,7 @@ for (const route of ['the kernels of this backend', 'stock operations, where a b
     it('sums rows by number, and drops those that name none', async () => {
       remove();
       if (!canScatter()) return;
-      for (const [rows, width, n] of [[3, 2, 5], [7, 1, 40], [5, 33, 9], [1, 4, 3], [300, 64, 50], [4, 3, 600]]) {
+      for (const [rows, width, n] of [[3, 2, 5], [7, 1, 40], [5, 33, 9], [1, 4, 3], [300, 64, 50], [4, 3, 600], [900, 2, 333]]) {
         const added = random(n * width, rows);
         const ids = random(n, n).map((u) => Math.floor(((u + 1) / 2) * (rows + 4)) - 2);
         const got = scatterAddRows(tf.tensor2d(added, [n, width]), ints(ids), rows);
@@ -73,7 +73,8 @@ for (const route of ['the kernels of this backend', 'stock operations, where a b
       // f = Σ (t_1³ + t_1³ + t_0³ + 0³): f″ along v is 6·count·t·v.
       const f = (table: tf.Tensor) => tf.sum(tf.pow(gatherRows(table, ints([1, 1, 0, 9])), tf.scalar(3)));
       const slope = (table: tf.Tensor) => tf.sum(tf.grad(f)(table));
-      expect(await values(tf.grad(slope)(tf.tensor2d([[1, 2], [3, 4]])))).toEqual([6, 12, 36, 48]);
+      // The power of a GPU is not exact.
+      expect(relativeError(await values(tf.grad(slope)(tf.tensor2d([[1, 2], [3, 4]]))), [6, 12, 36, 48])).toBeLessThan(1e-6);
       // g = Σ (s_0² + s_1²) with s the sums of rows 0 and 1: dg/dx = 2 s of its row; d²g/dx² along ones: 2 · rows in that sum.
       const g = (x: tf.Tensor) => tf.sum(tf.square(scatterAddRows(x, ints([1, 0, 1, 5]), 2)));
       const x = tf.tensor2d([[1], [2], [3], [4]]);
