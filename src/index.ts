@@ -1,8 +1,7 @@
 /** The front door: every public name. */
-export { FixZeros, fixZeros, type FixZerosArgs } from './callbacks/fix_zeros.js';
-export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs, type QuantizationReport } from './callbacks/kl_merge_quantization.js';
+export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from './callbacks/kl_merge_quantization.js';
+export type { QuantizationReport } from './callbacks/quantization_report.js';
 export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
-export { WeightAverage, weightAverage, type WeightAverageArgs } from './callbacks/weight_average.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';

@@ -11,15 +11,13 @@ export interface Settings {
   retraining: {
     epochs: number;
     batchSize: number;
-    /** Adam's rate for the network's own weights; it stays until `fixZerosFrom`, then falls linearly to `finalLearningRate`. */
+    /** Adam's rate for the network's own weights; it stays until the first part is quantised, then falls linearly to `finalLearningRate`. */
     learningRate: number;
     finalLearningRate: number;
     /** Targets are (1 − s)·one-hot + s/10: retraining goes on long after every training image is right, and would overfit. */
     labelSmoothing: number;
-    /** Epochs (counted from 0) from which the weights of the zero component are 0, while the others train on. */
-    fixZerosFrom: number;
-    /** What is quantised is the weights' exponential average, with this decay every ten batches. */
-    averageDecay: number;
+    /** Pairs [epoch, share]: from that epoch on the zeros and that share of the other weights are quantised, while the rest trains. */
+    incremental: [number, number][];
     components: number;
     /** Adam's rates for the mixture itself. They have to bring σ from 0.25 to about 0.01 within the epochs given. */
     meansRate: number;
@@ -53,22 +51,21 @@ export interface Settings {
 }
 
 export const MNIST_SETTINGS: Settings = {
-  baseline: { epochs: 15, batchSize: 256, learningRate: 5e-4, finalLearningRate: 5e-4 },
+  baseline: { epochs: 20, batchSize: 256, learningRate: 1e-3, finalLearningRate: 1e-4 },
   retraining: {
-    epochs: 50,
+    epochs: 42,
     batchSize: 256,
     // It stays while weights gather at zero: falling rates leave a network that needs its many small weights together.
     learningRate: 5e-4,
     finalLearningRate: 1e-4,
     labelSmoothing: 0.1,
-    fixZerosFrom: 32,
-    averageDecay: 0.98,
+    incremental: [[32, 0], [36, 0.5], [38, 0.75], [40, 0.9]], // prettier-ignore
     components: 17,
     meansRate: 1e-4,
     logVariancesRate: 3e-3,
     mixingRate: 3e-3,
     tau: 2e-2,
-    zeroMixing: 0.996,
+    zeroMixing: 0.99,
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,
@@ -88,7 +85,7 @@ export const RENDERED_SETTINGS: Settings = {
     batchSize: 128,
     learningRate: 2e-3,
     finalLearningRate: 1e-4,
-    fixZerosFrom: 14,
+    incremental: [[14, 0], [16, 0.5], [18, 0.8]], // prettier-ignore
     tau: 2e-2,
     zeroMixing: 0.98,
     meansRate: 1e-3,

@@ -1,7 +1,7 @@
 /** The two trainings of the job: ordinary, and retraining with the mixture prior. Both can be stopped and continued by epoch. */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { fixZeros, klMergeQuantization, weightAverage, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
+import { klMergeQuantization, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress, type Progress } from '../common/progress.js';
 import { seededRandom } from '../common/random.js';
@@ -30,14 +30,14 @@ export async function trainBaseline(model: tfl.LayersModel, data: TrainingData, 
 
 export interface Retraining {
   report: QuantizationReport;
-  /** The averaged weights, before they were quantised. */
+  /** The weights before the last of them were quantised. */
   unquantized: Float32Array[];
   mixture: NonNullable<GmmPrior['mixture']>;
 }
 
 /**
- * Retraining with the prior attached. The weights gather on the mixture; from some epoch on those at zero are out and the others
- * make up for them; what is quantised at the end is the average over the last epochs. Appends to `epochs`.
+ * Retraining with the prior attached. The weights gather on the mixture; then they are quantised, those at zero first, a part at a
+ * time, and the rest makes up for it. Appends to `epochs`.
  */
 export async function retrain(
   model: tfl.LayersModel,
@@ -46,18 +46,15 @@ export async function retrain(
   phase: Phase & { settings: Settings['retraining'] },
   epochs: RetrainingEpoch[],
 ): Promise<Retraining> {
-  const { mergeThreshold, values, fixZerosFrom, averageDecay, labelSmoothing } = phase.settings;
-  const quantization = klMergeQuantization({ prior, threshold: mergeThreshold, values, quantizeAtEnd: false, verbose: false });
-  const average = weightAverage({ decay: averageDecay, interval: 10 });
-  const callbacks = [average, quantization, fixZeros({ prior, fromEpoch: fixZerosFrom })];
+  const { mergeThreshold, values, incremental, labelSmoothing } = phase.settings;
+  const quantization = klMergeQuantization({ prior, threshold: mergeThreshold, values, incremental, quantizeAtEnd: false, verbose: false });
   const ys = tfc.tidy(() => tfc.add(tfc.mul(data.train.ys, 1 - labelSmoothing), labelSmoothing / data.train.ys.shape[1]) as tfc.Tensor2D);
-  await fit(model, { ...data, train: { xs: data.train.xs, ys } }, { ...phase, rateFallsFrom: fixZerosFrom }, epochs.length, callbacks, (record, logs) => {
+  await fit(model, { ...data, train: { xs: data.train.xs, ys } }, { ...phase, rateFallsFrom: incremental[0]?.[0] }, epochs.length, [quantization], (record, logs) => {
     if (prior.mixture === null) throw new Error('compress-mnist: the prior has no mixture after an epoch: it governs no weight.');
     const { gmmEnergy, gmmComponents, gmmRatio } = logs;
     epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: prior.mixture });
   });
   ys.dispose();
-  average.dispose();
   const unquantized = await weightsOf(model);
   return { report: await quantization.quantize(model), unquantized, mixture: prior.mixture! };
 }

@@ -35,6 +35,8 @@ export interface QuantizedWeights {
   counts: number[];
   /** The quantised weights, one array per input array. */
   weights: Float32Array[];
+  /** The component of each weight, one array per input array. */
+  assignments: Uint16Array[];
   /** ‖w − q‖ / ‖w‖ per array (0 for an array of zeros). */
   relativeDistances: number[];
   /** ‖w − q‖ / ‖w‖ over all arrays. */
@@ -79,6 +81,7 @@ export function quantizeWeights(arrays: readonly ArrayLike<number>[], components
     codebook: Float32Array.from(used, ({ value }) => value),
     counts: used.map(({ count }) => count),
     weights: quantized,
+    assignments,
     relativeDistances,
     relativeDistance: squaredNorm > 0 ? Math.sqrt(squaredDistance / squaredNorm) : 0,
     entropyBits: used.reduce((bits, { count }) => bits - count * Math.log2(count / total), 0),

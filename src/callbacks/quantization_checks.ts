@@ -1,0 +1,34 @@
+/** Checks of what is to be quantised, and when. */
+import type { GmmPrior } from '../regularizers/gmm_prior.js';
+
+/** @throws Error unless `schedule` is pairs [epoch, share], both increasing, with shares in [0, 1). */
+export function checkSchedule(who: string, schedule: unknown): void {
+  const valid =
+    Array.isArray(schedule) &&
+    schedule.every((pair, i) => {
+      if (!Array.isArray(pair) || pair.length !== 2) return false;
+      const [epoch, share] = pair as number[];
+      const [before, less] = i === 0 ? [-1, -1] : (schedule[i - 1] as number[]);
+      return Number.isInteger(epoch) && epoch > before && share > less && share >= 0 && share < 1;
+    });
+  if (!valid) {
+    throw new Error(`${who}: incremental must be pairs [epoch, share] with increasing epochs (integers ≥ 0) and increasing shares in [0, 1), e.g. [[30, 0], [35, 0.5]], got ${JSON.stringify(schedule)}.`);
+  }
+}
+
+/** @throws Error if the weights take no more values than the mixture has components. */
+export function checkNotQuantized(who: string, prior: GmmPrior, arrays: Float32Array[]): void {
+  const count = arrays.reduce((sum, { length }) => sum + length, 0);
+  if (count <= 4 * prior.components) return;
+  const distinct = new Set<number>();
+  for (const array of arrays) {
+    for (const value of array) {
+      distinct.add(value);
+      if (distinct.size > prior.components) return;
+    }
+  }
+  throw new Error(
+    `${who}: the ${count} weights of gmmPrior '${prior.name}' are quantised already (${distinct.size} distinct values). ` +
+      'Call restore() on the callback that did it, or train further, before quantising again.',
+  );
+}
