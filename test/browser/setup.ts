@@ -31,12 +31,13 @@ beforeAll(async () => {
   if (backend !== 'webgpu') return;
   const gpu = tfc.backend() as unknown as WebGPUBackend;
   refuseSynchronousReads(gpu);
-  // SwiftShader emulates barriers: there the product that sums in a workgroup, which the host takes for small matrices, needs 0.1 s.
-  if (/swiftshader/i.test(`${gpu.adapterInfo.architecture} ${gpu.adapterInfo.vendor}`)) tfc.env().set('WEBGPU_THRESHOLD_TO_INCREASE_WORKGROUPS_FOR_MATMUL', 0);
+  // SwiftShader emulates barriers: there the product that sums within a workgroup, which the host takes for small results, needs 0.1 s.
+  if (/swiftshader/i.test(gpu.adapterInfo.architecture)) gpu.thresholdToIncreaseWorkgroups = 0;
 });
 
 interface WebGPUBackend {
-  adapterInfo: { architecture: string; vendor: string };
+  adapterInfo: { architecture: string };
+  thresholdToIncreaseWorkgroups: number;
   readSync: (id: object) => unknown;
   tensorMap: { get: (id: object) => { values: unknown } };
 }
