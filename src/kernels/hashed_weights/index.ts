@@ -5,6 +5,8 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedAttrMap, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import './host_kernels.js';
+import './webgl_kernels.js';
+import './webgpu_kernels.js';
 import { forget } from './kept.js';
 import { checkMatrix, type HashedMatrix } from './matrix.js';
 import { EXPAND, EXPAND_ROWS, SCATTER, SCATTER_ROWS, type HashedAttrs } from './names.js';

@@ -1,12 +1,23 @@
-/** What kernels keep from call to call for a hashed matrix, by the identity of its description. */
+/** What kernels keep from call to call for a hashed matrix, by the identity of its description, the stored length and the backend. */
 import type { HashedMatrix } from './matrix.js';
 
-const kept = new WeakMap<HashedMatrix, { value: unknown; dispose: () => void }>();
+interface Kept {
+  buckets: number;
+  backend: object;
+  value: unknown;
+  dispose: () => void;
+}
 
-/** What was kept for `matrix`, or what `make` makes now. */
-export function keptFor<T>(matrix: HashedMatrix, make: () => { value: T; dispose: () => void }): T {
+const kept = new WeakMap<HashedMatrix, Kept>();
+
+/** What was kept, or what `make` makes now. Only the last is kept. */
+export function keptFor<T>(matrix: HashedMatrix, buckets: number, backend: object, make: () => { value: T; dispose: () => void }): T {
   let found = kept.get(matrix);
-  if (found === undefined) kept.set(matrix, (found = make()));
+  if (found === undefined || found.buckets !== buckets || found.backend !== backend) {
+    found?.dispose();
+    found = { buckets, backend, ...make() };
+    kept.set(matrix, found);
+  }
   return found.value as T;
 }
 

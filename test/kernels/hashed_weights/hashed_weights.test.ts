@@ -39,7 +39,7 @@ const CASES: Array<[string, HashedMatrix, number]> = [
   ['runs of a row, scaled', { rows: 16, columns: 40, tile: [1, 16], seed: 12, signed: true, scale: 0.3 }, 50],
   ['columns of a tile', { rows: 30, columns: 7, tile: [6, 1], seed: 8, signed: true, scale: -2 }, 64],
   ['one tile larger than the matrix', { rows: 3, columns: 4, tile: [5, 6], seed: 8, signed: true }, 31],
-  ['elements of more than 2²¹ buckets', { rows: 40, columns: 50, tile: [1, 1], seed: 8, signed: true }, 2 ** 21 + 77],
+  ['elements of more than 2²¹ buckets', { rows: 5, columns: 7, tile: [1, 1], seed: 8, signed: true }, 2 ** 21 + 77],
 ];
 const ROWS = [4, 0, 4, -1, 2, 1_000_000, 1];
 
