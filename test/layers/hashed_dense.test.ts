@@ -185,6 +185,8 @@ describe('the matrix that predict keeps', () => {
 
   it('is not kept from training, and none is left after a model is disposed of', async () => {
     const start = alive();
+    // What kernels keep by themselves (webgl: an index of tiles) is no tensor.
+    const held = tf.backend().numDataIds();
     const { model } = network();
     const [x, y] = [seeded([8, 6], 1), seeded([8, 5], 2)];
     // The model disposes only of an optimizer that it made itself.
@@ -202,6 +204,7 @@ describe('the matrix that predict keeps', () => {
     optimizer.dispose();
     tf.dispose([x, y]);
     expect(alive()).toEqual(start);
+    expect(tf.backend().numDataIds(), 'what the backend holds').toBe(held);
   });
 
   it('follows every step of training', async () => {
