@@ -20,10 +20,10 @@ describe('the layer contract holds for hashedConv2d', () =>
     // 3 · 2 · 2 · 4 = 48 virtual weights in 12, and 4 biases.
     inputShape: [6, 5, 2], parameters: 16, masking: 'refuses',
   }));
-describe('the layer contract holds for hashedConv2d with dilation, groups and the channels first', () =>
+describe('the layer contract holds for hashedConv2d with dilation and the channels first', () =>
   layerContract({
     create,
-    args: { filters: 4, kernelSize: [2, 2], dilationRate: [2, 1], groups: 2, dataFormat: 'channelsFirst', useBias: false, buckets: 9, kernelInitializer: initializers.heNormal({ seed: 4 }), inputShape: [4, 5, 6], name: 'contract_conv_first' },
+    args: { filters: 4, kernelSize: [2, 2], dilationRate: [2, 1], dataFormat: 'channelsFirst', useBias: false, buckets: 9, kernelInitializer: initializers.heNormal({ seed: 4 }), inputShape: [4, 5, 6], name: 'contract_conv_first' },
     inputShape: [4, 5, 6], parameters: 9, masking: 'refuses',
   }));
 
@@ -66,6 +66,7 @@ describe('hashedConv2d', () => {
 
   it('with groups, equals a convolution whose kernel is zero between groups', async () => {
     const ours = hashedConv2d({ filters: 4, kernelSize: 3, groups: 2, compression: 2, useBias: false });
+    expect(ours.getConfig()).toMatchObject({ groups: 2 });
     const x = seeded([2, 5, 5, 6], 3);
     const y = ours.apply(x) as tf.Tensor;
     const kernel = await virtualKernel(ours, 6, {});
@@ -140,12 +141,12 @@ describe('hashedConv2d', () => {
       hashedConv2d({ filters: 6, kernelSize: 3, compression: 4, activation: 'relu', inputShape: [8, 8, 1], kernelInitializer: initializers.heNormal({ seed: 1 }) }),
       layers.globalAveragePooling2d({}), layers.dense({ units: 1, kernelInitializer: initializers.glorotUniform({ seed: 2 }) }),
     ] });
-    model.compile({ optimizer: tf.train.adam(0.05), loss: 'meanSquaredError' });
+    model.compile({ optimizer: tf.train.adam(0.1), loss: 'meanSquaredError' });
     const x = seeded([16, 8, 8, 1], 7);
     // How much neighbours across agree.
     const y = tf.tidy(() => tf.mean(tf.mul(tf.slice(x, [0, 0, 1, 0], [16, 8, 7, 1]), tf.slice(x, [0, 0, 0, 0], [16, 8, 7, 1])), [1, 2]));
-    const { history } = await model.fit(x, tf.mul(y, 10), { epochs: 30, batchSize: 16, verbose: 0 });
-    expect(history.loss[29] as number).toBeLessThan(0.5 * (history.loss[0] as number));
+    const { history } = await model.fit(x, tf.mul(y, 10), { epochs: 12, batchSize: 16, verbose: 0 });
+    expect(history.loss[11] as number).toBeLessThan(0.5 * (history.loss[0] as number));
   });
 
   it('keeps the expanded kernel between predictions, until its weights change, and frees it with the layer', async () => {
