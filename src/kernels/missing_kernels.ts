@@ -1,11 +1,12 @@
 /** The one explicit call that mends what the host's backends lack or do badly in training; importing this package changes no kernel. */
 
+import { registerClonesAndSums } from './clones_and_sums/wasm.js';
 import { registerConvGradients } from './conv_gradients/wasm.js';
 import { registerSegmentSums } from './segment_sum/stock.js';
 import { registerTransposedProducts } from './transposed_products/wasm.js';
 
 /** Each family replaces or adds kernels for the backends that are imported, once, and names what it registered. */
-const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, registerSegmentSums, registerConvGradients];
+const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, registerSegmentSums, registerConvGradients, registerClonesAndSums];
 
 /**
  * Registers the kernels that stock training needs and the imported backends lack or do badly, and returns what it registered, as

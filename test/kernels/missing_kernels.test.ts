@@ -11,6 +11,7 @@ const REGISTERED = {
   wasm: [
     'BatchMatMul', '_FusedMatMul', 'GatherV2', 'UnsortedSegmentSum', 'Conv2DBackpropFilter', 'Conv2DBackpropInput',
     'DepthwiseConv2dNativeBackpropFilter', 'DepthwiseConv2dNativeBackpropInput', 'Conv3DBackpropInputV2', 'MaxPoolGrad',
+    'Identity', 'Sum',
   ],
 };
 const names = Object.entries(REGISTERED).flatMap(([backend, kernels]) => kernels.map((kernel) => [backend, kernel] as const));
