@@ -30,6 +30,11 @@ export const splat = (address: Code, offset = 0): Code => [...address, ...vector
 export const store = (address: Code, value: Code, offset = 0): Code => [...address, ...value, ...vector(0x0b), ALIGNED_BY_4, ...unsigned(offset)];
 export const add4 = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe4)];
 export const mul4 = (a: Code, b: Code): Code => [...a, ...b, ...vector(0xe6)];
+/** All bits set where numbers are equal; bits of both; bits of `a` that are not in `b`. */
+export const equal4 = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x41)];
+export const and4 = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4e)];
+export const without4 = (a: Code, b: Code): Code => [...a, ...b, ...vector(0x4f)];
+export const allBits: Code = [...vector(0x0c), ...new Array<number>(16).fill(255)];
 export const zero4: Code = [...vector(0x0c), ...new Array<number>(16).fill(0)];
 
 /** A local variable. */

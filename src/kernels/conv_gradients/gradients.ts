@@ -3,7 +3,7 @@
  * into the loops' own memory with its padding written out and its channels padded to whole vectors, so that the loops check no bounds.
  */
 import type { Loops } from './loops.js';
-import { BLOCK_COLUMNS, BLOCK_ROWS } from './simd_loops.js';
+import { BLOCK_COLUMNS, BLOCK_ROWS, VECTOR } from './simd_loops.js';
 
 /** The part of `backend_util.computeConv2DInfo` that is used, channels last. */
 export interface ConvShape {
@@ -205,6 +205,31 @@ export function depthwiseInputGradient(loops: Loops, s: ConvShape, dy: Float32Ar
     xs.values.fill(0);
     loops.depthwiseInputGradient(xs.address, dys.address, w.address, ...rest);
     copyOut(s, image, xs.values, dx, n, multiplier);
+  }
+}
+
+/**
+ * dx of max pooling: each window's cotangent goes to the first of its numbers that equals `y`, the largest. Where none does, as with NaN, it
+ * is dropped. Writes all of `dx`.
+ */
+export function maxPoolGradient(loops: Loops, s: ConvShape, x: Float32Array, y: Float32Array, dy: Float32Array, dx: Float32Array): void {
+  const { channels, image, lengths: [imageLength, outLength] } = depthwisePlan(s);
+  const [dxs, xs, ys, dys] = place(loops, imageLength, imageLength, outLength, outLength);
+  const across = FLOAT * channels;
+  const down = across * image.width;
+  const pixels = s.outHeight * s.outWidth;
+  xs.values.fill(-Infinity); // the padding, which stays
+  for (let n = 0; n < s.batchSize; n++) {
+    copyIn(s, image, xs.values, x, n);
+    for (const [part, values] of [[ys, y], [dys, dy]] as const) {
+      copyRows(part.values, values.subarray(n * pixels * s.outChannels), pixels, s.outChannels, channels, s.outChannels);
+    }
+    dxs.values.fill(0);
+    loops.maxPoolGradient(
+      dxs.address, ys.address, dys.address, xs.address - dxs.address, s.outHeight, s.outWidth, s.filterHeight, s.filterWidth,
+      across / VECTOR, s.strideHeight * down, s.dilationHeight * down, s.strideWidth * across, s.dilationWidth * across,
+    );
+    copyOut(s, image, dxs.values, dx, n);
   }
 }
 

@@ -93,5 +93,19 @@ export function plainLoops(): Loops {
     },
     depthwiseFilterGradient: (...integers) => depthwise(integers, (x, dy, w) => (floats[w] += floats[x] * floats[dy])),
     depthwiseInputGradient: (...integers) => depthwise(integers, (x, dy, w) => (floats[x] += floats[dy] * floats[w])),
+    maxPoolGradient: (...integers) => {
+      const [, , , , outHeight, outWidth, filterHeight, filterWidth, vectors] = integers;
+      const [dx, y, dy, toImage, xDown, xTapDown, xAcross, xTapAcross] = words([...integers.slice(0, 4), ...integers.slice(9)]);
+      for (let i = 0; i < outHeight * outWidth * 4 * vectors; i++) {
+        const [pixel, channel] = [Math.floor(i / (4 * vectors)), i % (4 * vectors)];
+        const corner = dx + Math.floor(pixel / outWidth) * xDown + (pixel % outWidth) * xAcross + channel;
+        for (let tap = 0; tap < filterHeight * filterWidth; tap++) {
+          const at = corner + Math.floor(tap / filterWidth) * xTapDown + (tap % filterWidth) * xTapAcross;
+          if (floats[at + toImage] !== floats[y + i]) continue;
+          floats[at] += floats[dy + i];
+          break;
+        }
+      }
+    },
   };
 }

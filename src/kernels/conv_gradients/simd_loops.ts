@@ -1,17 +1,18 @@
 /**
- * The loops of the four gradients over one image, in WebAssembly with vectors of four float32. All addresses, strides and offsets are in
+ * The loops of the gradients of convolutions and of max pooling over one image, in WebAssembly with vectors of four float32. All addresses, strides and offsets are in
  * bytes, counts ≥ 1.
  *
  * Layouts, without bounds to check inside: the image `x` or its gradient `dx` [height, width, inChannels] with the padding written out;
  * `dy` [outHeight, outWidth, channels]. A row of the filter whose taps are neighbours (dilation 1) is read as one run of
  * filterWidth · inChannels numbers, which also fills the vectors where there are few channels; else each tap is a run of its own.
  */
-import { add4, assemble, i32, load, Locals, mul4, plus, repeat, splat, store, times, zero4, type Code, type FunctionCode, type Local } from './assembler.js';
+import { add4, allBits, and4, assemble, equal4, i32, load, Locals, mul4, plus, repeat, splat, store, times, without4, zero4, type Code, type FunctionCode, type Local } from './assembler.js';
 
 /** Rows and columns of the block of sums that the inner loop of a dense convolution keeps in registers: 4 × 8 numbers, 8 vectors. */
 export const BLOCK_ROWS = 4;
 export const BLOCK_COLUMNS = 8;
-const VECTOR = 16;
+/** Bytes of a vector. */
+export const VECTOR = 16;
 
 /** Names the parameters of a function, in the order in which it is called with them. */
 function define<Name extends string>(name: string, parameters: readonly Name[], body: (p: Record<Name, Code>, locals: Locals) => Code): FunctionCode {
@@ -182,6 +183,40 @@ const depthwiseInputGradient = depthwise('depthwiseInputGradient', ({ x, dy, w }
   ];
 });
 
+/**
+ * dx[y·s + i·d, x·s + j·d, c] += dy[y, x, c] for the first (i, j) where the image equals its largest number, `y[y, x, c]`. The image starts
+ * `toImage` bytes after `dx`, its padding is −∞.
+ */
+const maxPoolGradient = define(
+  'maxPoolGradient',
+  ['dx', 'y', 'dy', 'toImage', 'outHeight', 'outWidth', 'filterHeight', 'filterWidth', 'vectors', 'xDown', 'xTapDown', 'xAcross', 'xTapAcross'],
+  (p, locals) => {
+    const [largest, cotangent, free, found] = [locals.vector(), locals.vector(), locals.vector(), locals.vector()];
+    const { at: [xRow, y, dy], init: rows } = from(locals, p.dx, p.y, p.dy);
+    const { at: [xPixel], init: pixels } = from(locals, xRow.get);
+    const { at: [x], init: channels } = from(locals, xPixel.get);
+    const { at: [tapRow], init: tapRows } = from(locals, x.get);
+    const { at: [tap], init: taps } = from(locals, tapRow.get);
+    const bytes = i32(VECTOR);
+    return [
+      ...rows, ...walk(locals, p.outHeight, [[xRow, p.xDown]], [
+        ...pixels, ...walk(locals, p.outWidth, [[xPixel, p.xAcross]], [
+          ...channels, ...walk(locals, p.vectors, [[x, bytes], [y, bytes], [dy, bytes]], [
+            ...largest.set(load(y.get)), ...cotangent.set(load(dy.get)), ...free.set(allBits),
+            ...tapRows, ...walk(locals, p.filterHeight, [[tapRow, p.xTapDown]], [
+              ...taps, ...walk(locals, p.filterWidth, [[tap, p.xTapAcross]], [
+                ...found.set(and4(free.get, equal4(load(plus(tap.get, p.toImage)), largest.get))),
+                ...store(tap.get, add4(load(tap.get), and4(found.get, cotangent.get))),
+                ...free.set(without4(free.get, found.get)),
+              ]),
+            ]),
+          ]),
+        ]),
+      ]),
+    ];
+  },
+);
+
 /** What the module exports; the integers are those of the definitions above, in their order. */
 export interface SimdLoops {
   memory: WebAssembly.Memory;
@@ -189,7 +224,8 @@ export interface SimdLoops {
   inputGradient(...integers: number[]): void;
   depthwiseFilterGradient(...integers: number[]): void;
   depthwiseInputGradient(...integers: number[]): void;
+  maxPoolGradient(...integers: number[]): void;
 }
 
-/** The module's bytes, about 1.5 kB. */
-export const simdModule = () => assemble([filterGradient, inputGradient, depthwiseFilterGradient, depthwiseInputGradient]);
+/** The module's bytes, about 2.5 kB. */
+export const simdModule = () => assemble([filterGradient, inputGradient, depthwiseFilterGradient, depthwiseInputGradient, maxPoolGradient]);

@@ -1,17 +1,17 @@
 /**
  * What stock convolutions need on wasm in training: `Conv2DBackpropFilter`, `DepthwiseConv2dNativeBackpropFilter` and
  * `DepthwiseConv2dNativeBackpropInput` are missing there; `Conv2DBackpropInput` is a scalar loop that takes 7–40 times as long as the
- * convolution itself; `Conv3DBackpropInputV2` and, for windows that are not square, `MaxPoolGrad` answer wrong numbers.
+ * convolution itself; `MaxPoolGrad` is slow, too, and answers wrong numbers for windows that are not square; `Conv3DBackpropInputV2` does always.
  */
 import { backend_util } from '@tensorflow/tfjs-core';
 import type { KernelBackend, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core';
 import { filledOnHost, sizeOf, type Values } from '../host_memory.js';
 import { addKernel, replaceKernel } from '../mending.js';
 import {
-  depthwiseFilterGradient, depthwiseInputGradient, filterGradient, inputGradient, inputGradient3D, type ConvShape, type ConvShape3D,
+  depthwiseFilterGradient, depthwiseInputGradient, filterGradient, inputGradient, inputGradient3D, maxPoolGradient, type ConvShape,
+  type ConvShape3D,
 } from './gradients.js';
 import { loops, type Loops } from './loops.js';
-import { mendedMaxPoolGrad } from './max_pool.js';
 
 type Shape4D = [number, number, number, number];
 type Shape5D = [...Shape4D, number];
@@ -79,6 +79,18 @@ const convInputGradient3D: KernelFunc = ({ inputs, backend, attrs }) => {
   });
 };
 
+/** Where the types are others than a network's, the stock kernel is asked. */
+const maxPoolGrad = (stock: KernelFunc): KernelFunc => (args) => {
+  const { dy, input, output } = args.inputs as unknown as Record<'dy' | 'input' | 'output', TensorInfo>;
+  const { filterSize, strides, pad, dimRoundingMode } = args.attrs as unknown as ConvGradientAttrs & { filterSize: number | [number, number] };
+  if ([dy, input, output].some((tensor) => tensor.dtype !== 'float32')) return stock(args);
+  const info = backend_util.computePool2DInfo(input.shape as Shape4D, filterSize, strides, 1, pad, dimRoundingMode);
+  return filledOnHost(args.backend as KernelBackend, [input, output, dy], { shape: input.shape, dtype: 'float32' }, (out, x, y, cotangent) => {
+    if (sizeOf(dy) === 0) out.fill(0);
+    else maxPoolGradient(loops(), info, floats(x), floats(y), floats(cotangent), floats(out));
+  });
+};
+
 /** Registers the above for wasm, where it is imported, and names what it registered. */
 export function registerConvGradients(): string[] {
   const depthwise = 'DepthwiseConv2dNativeBackprop';
@@ -89,6 +101,6 @@ export function registerConvGradients(): string[] {
     ...addKernel(`${depthwise}Filter`, 'wasm', gradientKernel(`${depthwise}Filter`, ['x', 'dy'], true, depthwiseFilterGradient)),
     ...addKernel(`${depthwise}Input`, 'wasm', gradientKernel(`${depthwise}Input`, ['dy', 'filter'], true, depthwiseInputGradient)),
     ...replaceKernel('Conv3DBackpropInputV2', 'wasm', () => convInputGradient3D),
-    ...replaceKernel('MaxPoolGrad', 'wasm', mendedMaxPoolGrad),
+    ...replaceKernel('MaxPoolGrad', 'wasm', maxPoolGrad),
   ];
 }

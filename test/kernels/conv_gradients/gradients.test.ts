@@ -1,10 +1,9 @@
 import { backend_util } from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import {
-  depthwiseFilterGradient, depthwiseInputGradient, filterGradient, inputGradient, inputGradient3D, type ConvShape, type ConvShape3D,
+  depthwiseFilterGradient, depthwiseInputGradient, filterGradient, inputGradient, inputGradient3D, maxPoolGradient, type ConvShape, type ConvShape3D,
 } from '../../../src/kernels/conv_gradients/gradients.js';
 import { loops, plainLoops } from '../../../src/kernels/conv_gradients/loops.js';
-import { maxPoolGradient } from '../../../src/kernels/conv_gradients/max_pool.js';
 import { simdModule } from '../../../src/kernels/conv_gradients/simd_loops.js';
 import { relativeError, seededUniform } from '../../helpers.js';
 
@@ -148,9 +147,42 @@ it('gives the input gradient of a convolution over depth, plane by plane', () =>
   expect(relativeError(dx, Array.from(expected))).toBeLessThan(1e-6);
 });
 
-it('sends the gradient of a largest number to the first of equals', () => {
-  const s = backend_util.computePool2DInfo([1, 3, 4, 1], [3, 2], [1, 2], 1, 'valid');
-  const dx = new Float32Array(12).fill(NaN);
-  maxPoolGradient(s, Float32Array.of(1, 5, 7, 0, 5, 2, 7, 1, 0, 5, 6, 7), Float32Array.of(3, 4), dx);
-  expect(Array.from(dx)).toEqual([0, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-});
+for (const [engine, make] of Object.entries(engines)) {
+  describe(`gradients of max pooling in ${engine}`, () => {
+    it('go to the first of equal numbers', () => {
+      const s = backend_util.computePool2DInfo([1, 3, 4, 1], [3, 2], [1, 2], 1, 'valid');
+      const dx = new Float32Array(12).fill(NaN);
+      maxPoolGradient(make(), s, Float32Array.of(1, 5, 7, 0, 5, 2, 7, 1, 0, 5, 6, 7), Float32Array.of(5, 7), Float32Array.of(3, 4), dx);
+      expect(Array.from(dx)).toEqual([0, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    });
+
+    it('never go to the padding, not even where all numbers are negative', () => {
+      const s = backend_util.computePool2DInfo([1, 2, 2, 1], 3, 1, 1, 'same');
+      const dx = new Float32Array(4).fill(NaN);
+      maxPoolGradient(make(), s, Float32Array.of(-4, -3, -2, -1), Float32Array.of(-1, -1, -1, -1), Float32Array.of(1, 2, 3, 4), dx);
+      expect(Array.from(dx)).toEqual([0, 0, 0, 10]);
+    });
+
+    it('add up where windows overlap, in every channel and image by itself', () => {
+      const [shape, channels] = [[2, 7, 6, 5] as [number, number, number, number], 5];
+      const s = backend_util.computePool2DInfo(shape, [3, 2], [2, 1], 1, 'same');
+      const [x, dy] = [random(2 * 7 * 6 * 5, 1), random(2 * s.outHeight * s.outWidth * channels, 2)];
+      const [y, expected] = [new Float32Array(dy.length), new Float64Array(x.length)];
+      for (let i = 0; i < dy.length; i++) {
+        const [c, column, row, n] = [i % channels, Math.floor(i / channels) % s.outWidth, Math.floor(i / channels / s.outWidth) % s.outHeight, Math.floor(i / channels / s.outWidth / s.outHeight)];
+        let best = -1;
+        for (let a = 0; a < 3; a++) for (let b = 0; b < 2; b++) {
+          const [inRow, inColumn] = [2 * row + a - s.padInfo.top, column + b - s.padInfo.left];
+          if (inRow < 0 || inRow >= 7 || inColumn < 0 || inColumn >= 6) continue;
+          const at = ((n * 7 + inRow) * 6 + inColumn) * channels + c;
+          if (best < 0 || x[at] > x[best]) best = at;
+        }
+        y[i] = x[best];
+        expected[best] += dy[i];
+      }
+      const dx = new Float32Array(x.length).fill(NaN);
+      maxPoolGradient(make(), s, x, y, dy, dx);
+      expect(relativeError(dx, Array.from(expected))).toBeLessThan(1e-6);
+    });
+  });
+}
