@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { KernelBackend, KernelFunc, NamedAttrMap, NamedTensorMap, Tensor, TensorInfo } from '@tensorflow/tfjs-core';
 import { describe } from '../../checks.js';
-import { filledOnHost, HOST_BACKENDS } from '../host_memory.js';
+import { filledOnHost, HOST_BACKENDS, hostValues } from '../host_memory.js';
 
 /** ids → ids as int32, of the same shape. */
 const TOKEN_IDS = 'TokenIds';
@@ -51,13 +51,12 @@ export function tokenIds(ids: Tensor, attrs: TokenIdsAttrs): Tensor {
 const look: KernelFunc = ({ inputs, backend, attrs }) => {
   const { ids } = inputs as unknown as { ids: TensorInfo };
   const { count, ignore, who, fix } = attrs as unknown as TokenIdsAttrs;
+  const isToken = (id: number) => id >= 0 && id < count && (id | 0) === id;
+  const given = hostValues(backend as KernelBackend, ids);
+  const wrong = given.findIndex((id) => id !== ignore && !isToken(id));
+  if (wrong >= 0) throw new Error(`${who} must be integers from 0 to ${count - 1}, got ${describe(given[wrong])} at position ${wrong} of the batch. ${fix}`);
   return filledOnHost(backend as KernelBackend, [ids], { shape: ids.shape, dtype: 'int32' }, (out, values) => {
-    for (let i = 0; i < values.length; i++) {
-      const id = values[i];
-      if (id === ignore) out[i] = -1;
-      else if (id >= 0 && id < count && (id | 0) === id) out[i] = id;
-      else throw new Error(`${who} must be integers from 0 to ${count - 1}, got ${describe(id)} at position ${i} of the batch. ${fix}`);
-    }
+    for (let i = 0; i < values.length; i++) out[i] = values[i] === ignore ? -1 : values[i];
   });
 };
 

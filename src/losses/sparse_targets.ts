@@ -1,0 +1,102 @@
+/**
+ * Integer targets for losses over many classes: their check, and the way into `model.fit`, which otherwise insists on one number per class.
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import type { NumberRange } from '../checks.js';
+import { checkSameHost, compiledOutputs, expectTargetShape } from '../host.js';
+import { rowLosses, type RowLoss } from '../kernels/sparse_cross_entropy/index.js';
+import { areTokensChecked, tokenIds } from '../kernels/token_ids/index.js';
+
+/** A loss or metric for `model.compile`: targets and predictions → one number per example or position. */
+export type Loss = (targets: Tensor, predictions: Tensor) => Tensor;
+
+const sparseLosses = new WeakSet<object>();
+
+/** Marks a loss as one that takes integer targets, for {@link acceptSparseTargets}. */
+export function withSparseTargets<T extends Loss>(loss: T): T {
+  sparseLosses.add(loss);
+  return loss;
+}
+
+export const INTEGER: NumberRange = { expected: 'an integer', holds: Number.isInteger };
+
+/** Predictions and targets of a loss over classes, flattened. */
+export interface SparseProblem {
+  /** [rows, classes] */
+  logits: Tensor2D;
+  /** [rows], int32, each in [0, classes) */
+  targets: Tensor1D;
+  /** What each row counts: null where all count 1. [rows] */
+  weights: Tensor1D | null;
+  /** The shape of the result: that of the logits without the classes. */
+  shape: number[];
+}
+
+/**
+ * Flattens logits [batch, …, classes] and integer targets [batch, …] or [batch, …, 1]. Rows whose target is `ignore` weigh 0, and the
+ * others so much more that the mean over all rows is the mean over those that count.
+ * @throws Error if the shapes do not fit, or (on cpu, wasm and tensorflow; elsewhere such rows weigh 0) a target is no class.
+ */
+export function sparseProblem(who: string, targets: Tensor, predictions: Tensor, ignore?: number): SparseProblem {
+  const shape = predictions.shape.slice(0, -1);
+  const classes = predictions.shape.at(-1) ?? 0;
+  const fits = [shape, [...shape, 1]].some((expected) => expected.length === targets.shape.length && expected.every((length, axis) => length === targets.shape[axis]));
+  if (shape.length === 0 || !fits) {
+    const hint = tfc.util.arraysEqual(targets.shape, predictions.shape) ? ' These look like one-hot rows: give their tf.argMax(targets, -1) instead.' : '';
+    throw new Error(`${who}: for predictions [${predictions.shape.join(', ')}] targets must be integers of shape [${[...shape, 1].join(', ')}], got [${targets.shape.join(', ')}].${hint}`);
+  }
+  const rows = shape.reduce((product, length) => product * length, 1);
+  const attrs = { count: classes, who: `${who}: targets`, fix: `The predictions have ${classes} classes; for padding give ignore: the number that marks it.` };
+  const ids = tokenIds(tfc.reshape(targets, [rows]), ignore === undefined ? attrs : { ...attrs, ignore }) as Tensor1D;
+  const logits = tfc.reshape(predictions, [rows, classes]) as Tensor2D;
+  if (ignore === undefined && areTokensChecked()) return { logits, targets: ids, weights: null, shape };
+  const counts = tfc.cast(tfc.greaterEqual(ids, tfc.scalar(0, 'int32')), 'float32') as Tensor1D;
+  const weights = ignore === undefined ? counts : (tfc.div(tfc.mul(counts, rows), tfc.maximum(tfc.sum(counts), 1)) as Tensor1D);
+  return { logits, targets: tfc.maximum(ids, tfc.scalar(0, 'int32')), weights, shape };
+}
+
+/** The losses of a problem by position, weighted, so that their mean is what is to be minimised. */
+export function meanable({ logits, targets, weights, shape }: SparseProblem, loss: RowLoss): Tensor {
+  const losses = rowLosses(logits, targets, loss);
+  return tfc.reshape(weights === null ? losses : tfc.mul(losses, weights), shape);
+}
+
+/** Metrics that the host would compute from integer targets as if they were one-hot rows. */
+const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
+
+/**
+ * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy} or
+ * {@link augmentedLoss}. Without it they want one number per class (`expected a batch of elements where each example has shape
+ * [length, classes]`); the host excepts only its own `sparseCategoricalCrossentropy`. Call it after each `compile`. `fitDataset` needs none
+ * of it, unless its `validationData` are tensors.
+ *
+ * ```js
+ * model.compile({optimizer: tf.train.adam(), loss: sparseCrossEntropy()});
+ * acceptSparseTargets(model);
+ * await model.fit(tokens, nextTokens); // nextTokens: integers, [batch, length, 1]
+ * ```
+ *
+ * @returns the model.
+ * @throws Error if the model is not compiled, no output has such a loss, or a metric would misread integer targets ('accuracy': give
+ * `tf.metrics.sparseCategoricalAccuracy` instead).
+ */
+export function acceptSparseTargets(model: LayersModel): LayersModel {
+  const who = 'acceptSparseTargets';
+  checkSameHost(who, model);
+  const outputs = compiledOutputs(model);
+  if (outputs === null) throw new Error(`${who}: the model is not compiled. Call model.compile({optimizer, loss: sparseCrossEntropy()}) first.`);
+  const sparse = outputs.filter(({ loss }) => typeof loss === 'function' && sparseLosses.has(loss));
+  if (sparse.length === 0) {
+    throw new Error(`${who}: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy() or augmentedLoss(…).`);
+  }
+  for (const { name, metrics } of sparse) {
+    const misleading = metrics.find((metric) => typeof metric === 'string' && MISLEADING.includes(metric));
+    if (misleading !== undefined) {
+      throw new Error(`${who}: the metric '${misleading as string}' of output '${name}' takes integer targets for one-hot rows. Use metrics: [tf.metrics.sparseCategoricalAccuracy].`);
+    }
+  }
+  for (const { index, shape } of sparse) expectTargetShape(model, index, [...shape.slice(0, -1), 1]);
+  return model;
+}
