@@ -1,5 +1,8 @@
 /** Small helpers shared by suites. */
 
+/** Whether this backend keeps tensors elsewhere: reading one inside a step is impossible (webgpu) or stalls (webgl), and here every step is slow. */
+export const onGpu = ['webgl', 'webgpu'].includes(process.env.TFWS_BACKEND ?? '');
+
 /** max|a − b| / max|b|: the measure of error for arrays whose entries differ in size. */
 export function relativeError(got: ArrayLike<number>, reference: ArrayLike<number>): number {
   if (got.length !== reference.length) throw new Error(`lengths differ: ${got.length} and ${reference.length}`);
