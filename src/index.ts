@@ -8,5 +8,6 @@ export { decodeModelArtifacts } from './compression/container_reader.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
+export { fitMixture, type FitMixtureArgs, type FittedMixture } from './regularizers/expectation_maximization.js';
 export { GmmPrior, gmmPrior, type GmmPriorArgs, type MixtureLearningRates } from './regularizers/gmm_prior.js';
 export type { GammaShapeRate, VarianceHyperprior } from './regularizers/hyperpriors.js';

@@ -176,6 +176,7 @@ export class KLMergeQuantization extends tfl.Callback {
 
   override async onEpochEnd(epoch: number, logs?: tfl.Logs): Promise<void> {
     if (!(await this.#guard!.isFinite())) await this.#stop(`at the end of epoch ${epoch}`);
+    for (const prior of this.#priors) await prior.step({ epochEnds: true });
     if (!logs) return;
     const model = this.model as tfl.LayersModel;
     let components = 0;

@@ -8,7 +8,8 @@ import { activeScope, activeTape } from '../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE, warnOnce } from '../checks.js';
 import { RegularizerBase } from '../host.js';
 import { isReadInsideStep, MixtureEnergy } from '../kernels/mixture_energy/index.js';
-import type { Mixture } from '../kernels/mixture_energy/mixture.js';
+import type { Mixture, MixtureStatistics } from '../kernels/mixture_energy/mixture.js';
+import { maximize } from './expectation_maximization.js';
 import type { GammaShapeRate, VarianceHyperprior } from './hyperpriors.js';
 import {
   adamStep,
@@ -49,7 +50,12 @@ export interface GmmPriorArgs {
   zeroHyperprior?: GammaShapeRate;
   /** Shape and rate for the other components. Default { shape: 250, rate: 0.1 }, i.e. σ ≈ 0.02. */
   othersHyperprior?: GammaShapeRate;
-  /** Adam learning rates of the mixture's parameters. Defaults by preset. */
+  /**
+   * How the mixture follows the weights: Adam steps along its gradients (`gradient`), or expectation maximisation, a closed-form
+   * M-step on the sums of a batch, after every batch (`em`) or every epoch (`emPerEpoch`). Default `gradient`.
+   */
+  learning?: 'gradient' | 'em' | 'emPerEpoch';
+  /** Adam learning rates of the mixture's parameters, for `gradient`. Defaults by preset. */
   learningRates?: Partial<MixtureLearningRates>;
   /**
    * `paper`: τ 5e-3, all mixture rates 5e-4. `tutorial` (the first author's notebook): τ 3e-3, rates 1e-4, 3e-3, 3e-3, meant
@@ -70,7 +76,7 @@ export interface GmmPriorState {
 
 const OPTIONS = [
   'trainingExamples', 'components', 'tau', 'tauWarmup', 'zeroMixing', 'learnZeroMixing', 'initialStd', 'hyperprior',
-  'zeroHyperprior', 'othersHyperprior', 'learningRates', 'preset', 'includeFrozen', 'name',
+  'zeroHyperprior', 'othersHyperprior', 'learning', 'learningRates', 'preset', 'includeFrozen', 'name',
 ] as const; // prettier-ignore
 
 const PRESETS = {
@@ -120,6 +126,7 @@ export class GmmPrior extends RegularizerBase {
   readonly #initialStd: number;
   readonly #learnZeroMixing: boolean;
   readonly #hyperpriors: Hyperpriors;
+  readonly #learning: 'gradient' | 'em' | 'emPerEpoch';
   readonly #learningRates: MixtureLearningRates;
   /** Evaluates training steps, whose sums the mixture learns from; and everything else. */
   readonly #training = new MixtureEnergy();
@@ -131,6 +138,8 @@ export class GmmPrior extends RegularizerBase {
   /** The evaluation that is under way and the weights it has met. */
   #round: { evaluation: object; met: Set<Tensor>; energy: MixtureEnergy } | null = null;
   #roundsSinceStep = 0;
+  /** Sums over the weights that the mixture has not learned from yet. */
+  #statistics: MixtureStatistics | null = null;
   #detached = new WeakSet<Tensor>();
   #lastEnergy = NaN;
   #savesNow = 0;
@@ -162,6 +171,7 @@ export class GmmPrior extends RegularizerBase {
       others: checkShapeRate(who, 'othersHyperprior', args.othersHyperprior ?? OTHERS_HYPERPRIOR),
       beta: Array.isArray(learn) ? [checkNumber(who, 'learnZeroMixing[0]', learn[0], POSITIVE), checkNumber(who, 'learnZeroMixing[1]', learn[1], POSITIVE)] : [1, 1],
     };
+    this.#learning = checkChoice(who, 'learning', args.learning ?? 'gradient', ['gradient', 'em', 'emPerEpoch']);
     checkKeys(`${who}: learningRates`, args.learningRates ?? {}, ['means', 'logVariances', 'mixingLogits']);
     this.#learningRates = { ...preset.learningRates, ...args.learningRates };
     for (const [group, rate] of Object.entries(this.#learningRates)) checkNumber(who, `learningRates.${group}`, rate, NON_NEGATIVE);
@@ -252,23 +262,39 @@ export class GmmPrior extends RegularizerBase {
   }
 
   /**
-   * Moves the mixture by one Adam step along the gradients of the last training step. Called between batches.
+   * Moves the mixture by what the last training step has seen of the weights. Called after each batch; `epochEnds` says that it
+   * was an epoch's last, for `learning: 'emPerEpoch'`.
    * @returns whether every weight that the step met was finite; if not, the mixture is left as it is.
    */
-  async step(): Promise<boolean> {
-    if (this.#roundsSinceStep === 0 || this.#parameters === null) return true;
-    const statistics = await this.#training.statistics();
-    this.#roundsSinceStep = 0;
-    if (statistics.nonFinite) return false;
-    const parameters = this.#parameters;
-    const scale = this.currentTau / this.trainingExamples;
-    this.#lastEnergy = scale * (statistics.energy + this.hyperpriorEnergy);
+  async step({ epochEnds = false }: { epochEnds?: boolean } = {}): Promise<boolean> {
+    if (this.#parameters === null) return true;
+    if (this.#roundsSinceStep > 0) {
+      const statistics = await this.#training.statistics();
+      this.#roundsSinceStep = 0;
+      if (statistics.nonFinite) return false;
+      const scale = this.currentTau / this.trainingExamples;
+      this.#lastEnergy = scale * (statistics.energy + this.hyperpriorEnergy);
+      this.#statistics = statistics;
+      // Adam counts its own.
+      if (this.#learning !== 'gradient') this.#adam.steps++;
+    }
+    if (this.#statistics === null || (this.#learning === 'emPerEpoch' && !epochEnds)) return true;
+    this.#learn(this.#statistics);
+    this.#statistics = null;
+    this.#initialized = true;
+    return true;
+  }
+
+  #learn(statistics: MixtureStatistics): void {
+    const parameters = this.#parameters!;
+    if (this.#learning !== 'gradient') {
+      this.#parameters = maximize(parameters, statistics, this.#hyperpriors, this.#learnZeroMixing);
+      return;
+    }
     const gradients = parameterGradients(parameters, statistics, this.#hyperpriors, this.#learnZeroMixing);
     // Adam's ε is meant for gradients of the loss, which are τ/N times these.
     const epsilon = (1e-8 * this.trainingExamples) / this.tau;
     adamStep(parameters, gradients, this.#adam, this.#learningRates, { epsilon });
-    this.#initialized = true;
-    return true;
   }
 
   /** Frees what the last step keeps on a GPU. */
