@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { chromiumFlags, findChromium } from './test/browser/chromium.js';
-import { NODE_ONLY } from './test/browser/node_only.js';
+import { BACKEND_FREE, NODE_ONLY } from './test/suites.js';
 
 const HOST = ['core', 'layers', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu'].map((part) => `@tensorflow/tfjs-${part}`);
 /** Without these two a page gets no SharedArrayBuffer, and wasm no threads. */
@@ -49,7 +49,6 @@ export default defineConfig({
   ],
   test: {
     include: ['test/**/*.test.ts'],
-    exclude: Object.keys(NODE_ONLY),
     setupFiles: ['test/browser/setup.ts'],
     isolate: false,
     fileParallelism: false,
@@ -60,7 +59,12 @@ export default defineConfig({
       headless: true,
       screenshotFailures: false,
       provider: playwright({ launchOptions: { executablePath: findChromium(), args: chromiumFlags() } }),
-      instances: ['webgl', 'webgpu', 'wasm'].map((name) => ({ browser: 'chromium' as const, name, provide: { backend: name } })),
+      instances: ['webgl', 'webgpu', 'wasm'].map((name) => ({
+        browser: 'chromium' as const,
+        name,
+        provide: { backend: name },
+        exclude: [...Object.keys(NODE_ONLY), ...(name === 'wasm' ? [] : BACKEND_FREE)],
+      })),
     },
   },
 });

@@ -1,11 +1,15 @@
 import { defineConfig } from 'vitest/config';
+import { BACKEND_FREE, BROWSER_ONLY } from './test/suites.js';
 
-/** One project per backend: the same files, another `TFWS_BACKEND`. `test/run.mjs` picks the projects that can run. */
+/**
+ * One project per backend: the same files, another `TFWS_BACKEND`. `test/run.mjs` picks the projects that can run; webgpu only when it is
+ * asked for.
+ */
 const project = (backend: string) => ({
   test: {
     name: backend,
     include: ['test/**/*.test.ts'],
-    exclude: ['test/browser/**'],
+    exclude: [...BROWSER_ONLY, ...(backend === 'cpu' ? [] : BACKEND_FREE)],
     env: { TFWS_BACKEND: backend, TF_CPP_MIN_LOG_LEVEL: '3' },
     setupFiles: ['test/setup.ts'],
     pool: 'forks' as const,
@@ -15,4 +19,4 @@ const project = (backend: string) => ({
   },
 });
 
-export default defineConfig({ test: { projects: ['cpu', 'wasm', 'tensorflow'].map(project) } });
+export default defineConfig({ test: { projects: ['cpu', 'wasm', 'tensorflow', 'webgpu'].map(project) } });

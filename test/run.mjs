@@ -21,9 +21,10 @@ const nativeLoads = () => {
 
 const browser = process.argv[2] === '--browser';
 const files = process.argv.slice(browser ? 3 : 2);
-const known = browser ? ['webgl', 'webgpu', 'wasm'] : ['cpu', 'wasm', 'tensorflow'];
+const usual = browser ? ['webgl', 'webgpu', 'wasm'] : ['cpu', 'wasm', 'tensorflow'];
+const known = browser ? usual : [...usual, 'webgpu'];
 const list = (variable) => process.env[variable]?.split(',').filter(Boolean);
-const wanted = list('TFWS_BACKENDS') ?? known;
+const wanted = list('TFWS_BACKENDS') ?? usual;
 const unknown = wanted.filter((backend) => !known.includes(backend));
 if (unknown.length > 0) {
   console.error(`TFWS_BACKENDS: '${unknown.join(', ')}' is none of ${known.join(', ')}.`);

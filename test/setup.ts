@@ -2,16 +2,33 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-layers';
 import { beforeAll, expect } from 'vitest';
+import { prepareWebGPU } from './webgpu.js';
+
+/** A package that is optional: the specifier is not literal because its types need not be there. */
+const optional = (...name: string[]): Promise<unknown> => import(/* @vite-ignore */ name.join('/'));
+
+/** Dawn, as the `navigator.gpu` that the host's backend looks for when it is imported. */
+async function offerWebGPU(): Promise<void> {
+  const { create, globals } = (await optional('webgpu').catch((cause: unknown) => {
+    throw new Error("test/setup: the backend 'webgpu' needs the package webgpu in Node: npm install --no-save webgpu", { cause });
+  })) as { create: (flags: string[]) => unknown; globals: object };
+  Object.assign(globalThis, globals);
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu: create([]), userAgent: 'node' }, configurable: true });
+}
 
 const backend = process.env.TFWS_BACKEND ?? 'cpu';
 if (backend === 'cpu') await import('@tensorflow/tfjs-backend-cpu');
 else if (backend === 'wasm') await import('@tensorflow/tfjs-backend-wasm');
-// The specifier is held in a variable because the package is optional: its types need not be there.
-else if (backend === 'tensorflow') await import(/* @vite-ignore */ ['@tensorflow', 'tfjs-node'].join('/'));
-else throw new Error(`test/setup: unknown backend '${backend}'`);
+else if (backend === 'tensorflow') await optional('@tensorflow', 'tfjs-node');
+else if (backend === 'webgpu') {
+  await offerWebGPU();
+  await import('@tensorflow/tfjs-backend-webgpu');
+} else throw new Error(`test/setup: unknown backend '${backend}'`);
 
 beforeAll(async () => {
+  // A failed switch is silent: the backend before it stays active.
   await tfc.setBackend(backend);
   await tfc.ready();
   expect(tfc.getBackend()).toBe(backend);
+  if (backend === 'webgpu') prepareWebGPU(tfc.backend());
 });

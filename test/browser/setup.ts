@@ -2,6 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-layers';
 import { beforeAll, expect, inject } from 'vitest';
+import { prepareWebGPU } from '../webgpu.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -28,25 +29,5 @@ beforeAll(async () => {
   await tfc.setBackend(backend);
   await tfc.ready();
   expect(tfc.getBackend()).toBe(backend);
-  if (backend !== 'webgpu') return;
-  const gpu = tfc.backend() as unknown as WebGPUBackend;
-  refuseSynchronousReads(gpu);
-  // SwiftShader emulates barriers: there the product that sums within a workgroup, which the host takes for small results, needs 0.1 s.
-  if (/swiftshader/i.test(gpu.adapterInfo.architecture)) gpu.thresholdToIncreaseWorkgroups = 0;
+  if (backend === 'webgpu') prepareWebGPU(tfc.backend());
 });
-
-interface WebGPUBackend {
-  adapterInfo: { architecture: string };
-  thresholdToIncreaseWorkgroups: number;
-  readSync: (id: object) => unknown;
-  tensorMap: { get: (id: object) => { values: unknown } };
-}
-
-/** There `dataSync` of what the GPU computed answers zeros, and may lose the device: an error instead, for the package as for its tests. */
-function refuseSynchronousReads(gpu: WebGPUBackend): void {
-  const readSync = gpu.readSync.bind(gpu);
-  gpu.readSync = (id) => {
-    if (gpu.tensorMap.get(id).values == null) throw new Error('webgpu cannot be read synchronously: use `await tensor.data()` instead of `dataSync()`.');
-    return readSync(id);
-  };
-}

@@ -8,9 +8,6 @@ import { readTrainedIndices } from '../fixtures/trained_indices.js';
 import { brotliBytes } from './brotli.js';
 import { artifactsOf, entropyBytes, float32, seeded } from './helpers.js';
 
-/** Bytes know no backend: these run once. */
-const describeOnce = describe.runIf(process.env.TFWS_BACKEND === 'cpu');
-
 const bytesOf = (artifacts: io.ModelArtifacts): Uint8Array => new Uint8Array(artifacts.weightData as ArrayBuffer);
 
 function roundTrip(artifacts: io.ModelArtifacts): Uint8Array {
@@ -21,7 +18,7 @@ function roundTrip(artifacts: io.ModelArtifacts): Uint8Array {
   return file;
 }
 
-describeOnce('range coder', () => {
+describe('range coder', () => {
   it('returns every bit, at every probability, between verbatim bytes', () => {
     for (let seed = 0; seed < 20; seed++) {
       const random = seeded(seed);
@@ -55,7 +52,7 @@ describeOnce('range coder', () => {
   });
 });
 
-describeOnce('index coder', () => {
+describe('index coder', () => {
   it.each([
     ['two symbols, 5 %', [0.95, 0.05]],
     ['two equal symbols', [0.5, 0.5]],
@@ -113,7 +110,7 @@ describeOnce('index coder', () => {
   });
 });
 
-describeOnce('tensor encodings', () => {
+describe('tensor encodings', () => {
   it('keeps −0, infinities, NaN payloads and subnormals bit by bit', () => {
     const words = Uint32Array.of(0x80000000, 0, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fc12345, 0xffffffff, 1, 0x80000001);
     const values = new Uint8Array(new Uint32Array(900).map((_, i) => words[(i * 7) % words.length]).buffer);

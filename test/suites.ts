@@ -1,0 +1,30 @@
+/**
+ * Which test files run where: all run in Node on each of its backends and in a page on each of its backends, but for these. A new file needs
+ * no entry, unless it imports what only Node has.
+ */
+
+/** Cannot run in a page, each with its reason. */
+export const NODE_ONLY: Record<string, string> = {
+  'test/benchmarks/**': 'the benchmarks are Node programs',
+  'test/compression/codec.test.ts': 'compares with brotli and reads a gzipped fixture',
+  'test/compression/compressed.test.ts': 'writes files and links, starts a server',
+  'test/examples/**': 'the examples are Node programs',
+  'test/suites.test.ts': 'looks at the test files themselves',
+};
+
+/** Need a page. */
+export const BROWSER_ONLY = ['test/browser/**'];
+
+/** Touch no backend, so that once in Node (with cpu) and once in a page (with wasm) is enough. */
+export const BACKEND_FREE = [
+  'test/benchmarks/**',
+  'test/callbacks/merge_components.test.ts',
+  'test/compression/codec.test.ts',
+  'test/compression/container_errors.test.ts',
+  'test/examples/**',
+  'test/kernels/hashed_weights/hash.test.ts',
+  'test/kernels/mixture_energy/tabulated_energy.test.ts',
+  'test/regularizers/hyperpriors.test.ts',
+  'test/regularizers/mixture_parameters.test.ts',
+  'test/suites.test.ts',
+];
