@@ -1,0 +1,139 @@
+/** The report of a run: one self-contained HTML page and one PNG, rendered from the record alone. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as Plot from '@observablehq/plot';
+import { composePanels, escapeMarkup, panel, toPng, type Panel } from '../common/plots.js';
+import { mean, meanError, resultsOf, type RunRecord } from './record.js';
+import { METHODS, PUBLISHED, type Method } from './settings.js';
+
+const WIDTH = 620;
+const HEIGHT = 360;
+const MARGINS = { marginLeft: 56, marginRight: 120, marginBottom: 42, marginTop: 22 };
+const COLORS: Record<Method, string> = { element: '#2a9d5c', tile: '#4c6a92', dense: '#d1495b' };
+
+export interface ReportFiles {
+  html: string;
+  png: string;
+}
+
+/** Writes report.html and report.png into `directory` and returns their paths. */
+export function writeReport(record: RunRecord, directory: string): ReportFiles {
+  mkdirSync(directory, { recursive: true });
+  const files = { html: join(directory, 'report.html'), png: join(directory, 'report.png') };
+  writeFileSync(files.html, renderHtml(record));
+  writeFileSync(files.png, toPng(renderPictures(record)));
+  return files;
+}
+
+export const renderPictures = (record: RunRecord): string => composePanels(headline(record), [figures(record)]);
+
+export function headline(record: RunRecord): string {
+  const most = Math.max(...record.settings.compressions);
+  const [hashed, dense] = (['element', 'dense'] as const).map((method) => meanError(record, method, most).toFixed(2));
+  return `At 1/${most} of the weights: test error ${hashed} % hashed, ${dense} % dense of the same size (${record.data.origin})`;
+}
+
+function labelOf(method: Method, { settings }: RunRecord): string {
+  return { element: 'hashed', tile: `hashed, tile ${settings.tile.join('×')}`, dense: 'dense' }[method];
+}
+
+function figures(record: RunRecord): Panel[] {
+  return [errorByCompression(record), errorByEpoch(record)];
+}
+
+/** A label at the right end of each method's line. */
+function lineLabels(record: RunRecord, points: { method: Method; x: number; y: number }[]) {
+  const ends = METHODS.flatMap((method) => points.filter((point) => point.method === method).sort((a, b) => b.x - a.x).slice(0, 1));
+  return Plot.text(ends, { x: 'x', y: 'y', text: ({ method }: { method: Method }) => labelOf(method, record), fill: ({ method }: { method: Method }) => COLORS[method], textAnchor: 'start', dx: 8 });
+}
+
+const stroke = ({ method }: { method: Method }) => COLORS[method];
+
+function errorByCompression(record: RunRecord): Panel {
+  const { settings, results, data } = record;
+  const points = METHODS.flatMap((method) => settings.compressions.map((compression) => ({ method, x: compression, y: meanError(record, method, compression) })));
+  const published = data.origin === 'MNIST' ? PUBLISHED : [];
+  return panel('Test error', `Mean and single seeds by compression.${published.length > 0 ? ' Crosses: Chen et al. 2015.' : ''}`, {
+    width: WIDTH, height: HEIGHT, ...MARGINS,
+    x: { label: 'virtual weights per stored one', type: 'log', ticks: settings.compressions, tickFormat: (c: number) => `1/${c}` },
+    y: { label: 'error (%)', zero: true, grid: true },
+    marks: [
+      Plot.line(points, { x: 'x', y: 'y', z: 'method', stroke, strokeWidth: 1.8 }),
+      Plot.dot(results, { x: 'compression', y: 'testError', fill: stroke, r: 2.5, fillOpacity: 0.6 }),
+      Plot.dot(published, { x: 'compression', y: 'error', symbol: 'times', stroke: '#222', r: 5, strokeWidth: 2 }),
+      lineLabels(record, points),
+      Plot.ruleY([0]),
+    ],
+  }); // prettier-ignore
+}
+
+function errorByEpoch(record: RunRecord): Panel {
+  const most = Math.max(...record.settings.compressions);
+  const points = METHODS.flatMap((method) => {
+    const curves = resultsOf(record, method, most).map(({ validationErrors }) => validationErrors);
+    return (curves[0] ?? []).map((_, epoch) => ({ method, x: epoch + 1, y: mean(curves.map((curve) => curve[epoch])) }));
+  });
+  const shown = points.map(({ y }) => y).sort((a, b) => a - b);
+  return panel('Training', `Error on held-out images by epoch at 1/${most}, mean over seeds.`, {
+    width: WIDTH, height: HEIGHT, ...MARGINS,
+    x: { label: 'epoch' },
+    y: { label: 'error (%)', domain: [0, 1.2 * shown[Math.floor(0.95 * (shown.length - 1))]], grid: true, clamp: true },
+    marks: [Plot.line(points, { x: 'x', y: 'y', z: 'method', stroke, strokeWidth: 1.8 }), lineLabels(record, points), Plot.ruleY([0])],
+  }); // prettier-ignore
+}
+
+export function renderHtml(record: RunRecord): string {
+  const { data, settings, results } = record;
+  const seeds = [...new Set(results.map(({ seed }) => seed))];
+  const drawn = figures(record).map(({ title, subtitle, svg }) => `<figure><figcaption><b>${escapeMarkup(title)}</b><br>${escapeMarkup(subtitle)}</figcaption>${svg}</figure>`);
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>hashed-mnist: ${escapeMarkup(headline(record))}</title>
+<style>
+  body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; background: white; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; }
+  h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+  .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 600px), 1fr)); gap: 1.5rem; }
+  figure { margin: 0; } figcaption { font-size: .85rem; color: #555; } figcaption b { font-size: 1rem; color: #222; }
+  figure svg { max-width: 100%; height: auto; }
+  table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd; }
+  th:first-child, td:first-child { text-align: left; }
+  pre { font-size: .8rem; overflow-x: auto; background: #f6f6f6; padding: 1rem; }
+</style>
+<h1>${escapeMarkup(headline(record))}</h1>
+<p>784-${settings.hidden}-10 on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out, on which the settings were chosen, ${data.test} to test, read once by each network after its last epoch.
+Backend: ${escapeMarkup(record.backend)}. Seeds: ${seeds.join(', ')}. The dense network has one hidden layer of as many units as give it at least as many parameters as the hashed one stores, biases included.</p>
+<div class="figures">
+${drawn.join('\n')}
+</div>
+<h2>Test error in percent, mean over seeds (least – greatest)</h2>
+${table(['compression', 'stored parameters', ...METHODS.map((method) => labelOf(method, record)), 'dense less hashed', 'published'], settings.compressions.map((c) => row(record, c)))}
+<h2>Settings</h2>
+<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>
+</html>
+`;
+}
+
+function row(record: RunRecord, compression: number): string[] {
+  const cell = (method: Method) => {
+    const errors = resultsOf(record, method, compression).map(({ testError }) => testError);
+    return `${mean(errors).toFixed(2)} (${Math.min(...errors).toFixed(2)} – ${Math.max(...errors).toFixed(2)})`;
+  };
+  const published = record.data.origin === 'MNIST' ? PUBLISHED.find((row) => row.compression === compression) : undefined;
+  const [parameters] = resultsOf(record, 'element', compression).map((result) => result.parameters);
+  const advantage = meanError(record, 'dense', compression) - meanError(record, 'element', compression);
+  return [`1/${compression}`, String(parameters), ...METHODS.map(cell), advantage.toFixed(2), published?.error.toFixed(2) ?? ''];
+}
+
+/** The same table for a terminal. */
+export function summaryText(record: RunRecord): string {
+  const rows = [['compression', 'parameters', ...METHODS, 'advantage', 'published'], ...record.settings.compressions.map((c) => row(record, c))];
+  const widths = rows[0].map((_, j) => Math.max(...rows.map((cells) => cells[j].length)));
+  return rows.map((cells) => cells.map((cell, j) => (j === 0 ? cell.padEnd(widths[j]) : cell.padStart(widths[j]))).join('  ')).join('\n');
+}
+
+function table(head: string[], rows: string[][]): string {
+  const cells = (tag: string, texts: string[]) => texts.map((text) => `<${tag}>${escapeMarkup(text)}</${tag}>`).join('');
+  return `<table><tr>${cells('th', head)}</tr>\n${rows.map((texts) => `<tr>${cells('td', texts)}</tr>`).join('\n')}</table>`;
+}
