@@ -1,0 +1,69 @@
+/** A fixed point as a differentiable value: a solver finds it, a gradient method says how to differentiate through it. */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { serialization, Tensor } from '@tensorflow/tfjs-core';
+import { checkKeys, describe } from '../checks.js';
+import type { Solution, Solver } from './solver.js';
+import { layoutOf, type StateMap } from './space.js';
+
+/** A fixed point z = f(z) to be found from `z0`, and the tensors that f depends on and gradients are wanted for. */
+export interface EquilibriumProblem {
+  f: StateMap;
+  z0: readonly Tensor[];
+  solver: Solver;
+  /** Tensors and variables that f closes over. What is not listed gets no gradient from methods that do not record all of f. */
+  wrt: readonly Tensor[];
+  /** Told of the solve that found z; the callee disposes of it, and must not keep its state. */
+  onForward?: (solution: Solution) => void;
+  /** Told of the solve of the backward pass, where there is one; the callee disposes of it. */
+  onBackward?: (solution: Solution) => void;
+}
+
+/** How to differentiate through a fixed point: `implicit`, `phantom`, `jacobianFree`, `unrolled`. */
+export interface EquilibriumGradient extends serialization.Serializable {
+  /** The fixed point, or what stands for it, connected to `wrt` for `tf.grads`. */
+  apply(problem: EquilibriumProblem): Tensor[];
+}
+
+export interface EquilibriumArgs extends Omit<EquilibriumProblem, 'f' | 'z0' | 'wrt'> {
+  gradient: EquilibriumGradient;
+  /** Default: none. */
+  wrt?: readonly Tensor[];
+}
+
+/**
+ * z* = f(z*), found by `solver` from `z0` and differentiable with respect to `wrt` by `gradient`. f maps a list of float32 tensors
+ * `[batch, …]` to a list of the same shapes; weights and inputs are what it closes over. It must not change between calls (no fresh dropout
+ * masks). The start `z0` gets no gradient, except by `unrolled`.
+ *
+ * ```js
+ * const f = ([z]) => [tf.tanh(tf.add(tf.matMul(z, w), x))];
+ * const loss = () => {
+ *   const [z] = equilibrium(f, [tf.zeros(x.shape)], {solver: anderson(), gradient: implicit(), wrt: [w, x]});
+ *   return tf.mean(tf.square(tf.sub(z, target)));
+ * };
+ * const {grads} = tf.variableGrads(loss, [w]);
+ * ```
+ *
+ * @throws Error for states that are not float32 or differ in their batch, and if f's results do not have the state's shapes.
+ */
+export function equilibrium(f: StateMap, z0: readonly Tensor[], args: EquilibriumArgs): Tensor[] {
+  const who = 'equilibrium';
+  checkKeys(who, args, ['solver', 'gradient', 'wrt', 'onForward', 'onBackward']);
+  const { solver, gradient, wrt = [], onForward, onBackward } = args;
+  if (typeof solver?.solve !== 'function') throw new Error(`${who}: solver must be a solver such as anderson(), got ${describe(solver)}.`);
+  if (typeof gradient?.apply !== 'function') throw new Error(`${who}: gradient must be a gradient method such as implicit(), got ${describe(gradient)}.`);
+  if (typeof f !== 'function') throw new Error(`${who}: f must be a function from a list of tensors to a list of tensors, got ${describe(f)}.`);
+  layoutOf(who, z0);
+  return tfc.tidy(() => gradient.apply({ f, z0, solver, wrt: [...new Set(wrt)], onForward, onBackward }));
+}
+
+/** The parts of a state as one tensor: a `customGrad` has one value. */
+export const joined = (parts: readonly Tensor[]): Tensor =>
+  parts.length === 1 ? parts[0] : tfc.concat(parts.map((part) => tfc.reshape(part, [-1]))); // prettier-ignore
+
+/** What {@link joined} put together, in the shapes of `like`. */
+export function parted(whole: Tensor, like: readonly Tensor[]): Tensor[] {
+  if (like.length === 1) return [whole];
+  const sizes = like.map(({ size }) => size);
+  return tfc.split(whole, sizes).map((part, i) => tfc.reshape(part, like[i].shape));
+}

@@ -1,0 +1,207 @@
+/**
+ * Implicit differentiation of a fixed point (Bai, Kolter & Koltun, Deep Equilibrium Models, NeurIPS 2019): with J = ∂f/∂z at z* = f(z*),
+ * ∂L/∂θ = uᵀ ∂f/∂θ, where u = Jᵀu + ∂L/∂z* is another fixed point.
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import { serialization, type Tensor } from '@tensorflow/tfjs-core';
+import { linearize, type Linearization } from '../autodiff/linearize.js';
+import { disposeWithTape, isRecording } from '../autodiff/tape.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
+import { equilibrium, joined, parted, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
+import { revive, serialized } from './serialized.js';
+import { failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
+import type { StateMap } from './space.js';
+
+export interface ImplicitArgs {
+  /** Solver of the backward pass. Default: the one that solves the forward pass. */
+  solver?: Solver;
+  /**
+   * Residual of the backward solve, ‖Jᵀu + ∂L/∂z* − u‖ relative or absolute as its solver stops, above which a sample counts as unsolved.
+   * Default: the solver's tolerance.
+   */
+  acceptable?: number;
+  /**
+   * What an unsolved sample gets, after a warning: `best`, the u of least residual (the solve starts from the Jacobian-free one, so it is never
+   * worse than that); `phantom`, the five first terms of the series Σ (Jᵀ)ᵏ ∂L/∂z*; `jacobianFree`, the first; or `throw`. Default `best`.
+   */
+  ifUnsolved?: 'best' | 'phantom' | 'jacobianFree' | 'throw';
+  /** Start from the u of the last step, for batches that come back in the same order. Default false. */
+  warmStart?: boolean;
+  /**
+   * Use the inverse that `broyden` has estimated in the forward pass (SHINE, Ramzi et al., ICLR 2022), as the `start` of the backward solve or,
+   * without one, as its `answer`, which is then not checked. Default `none`.
+   */
+  inverseEstimate?: 'none' | 'start' | 'answer';
+}
+
+const OPTIONS = ['solver', 'acceptable', 'ifUnsolved', 'warmStart', 'inverseEstimate'] as const;
+/** Terms of the series that stands in for an unsolved sample. */
+const PHANTOM_TERMS = 5;
+
+/**
+ * The exact gradient of a fixed point by the implicit function theorem, whatever path the solver took: memory for one evaluation of f,
+ * independent of the number of iterations. f is recorded once, at z*; the backward pass solves u = Jᵀu + ∂L/∂z* by vector–Jacobian
+ * products from that recording.
+ *
+ * Exact only as far as z* and u are: a backward solve that does not converge is told (a warning, once) and handled as `ifUnsolved`
+ * says. Second derivatives work where the operations of f have them and what f closes over still exists in the backward pass; they evaluate f
+ * again in each iteration.
+ *
+ * ```js
+ * equilibrium(f, [z0], {solver: anderson(), gradient: implicit({solver: broyden()}), wrt: [w, x]});
+ * ```
+ *
+ * Not for maps with a spectral radius near 1 and a loose tolerance: the error of u is up to the residual over the distance of J's nearest
+ * eigenvalue from 1.
+ */
+export class Implicit extends serialization.Serializable implements EquilibriumGradient {
+  /** @nocollapse */
+  static readonly className = 'Implicit';
+  readonly #args: Required<Omit<ImplicitArgs, 'solver' | 'acceptable'>> & Pick<ImplicitArgs, 'solver' | 'acceptable'>;
+  #previous: Tensor[] = [];
+
+  constructor(args: ImplicitArgs = {}) {
+    super();
+    const who = 'implicit';
+    checkKeys(who, args, OPTIONS);
+    if (args.solver !== undefined && typeof args.solver?.solve !== 'function') throw new Error(`${who}: solver must be a solver such as broyden(), got ${describe(args.solver)}.`);
+    this.#args = {
+      solver: args.solver,
+      acceptable: args.acceptable === undefined ? undefined : checkNumber(who, 'acceptable', args.acceptable, POSITIVE),
+      ifUnsolved: checkChoice(who, 'ifUnsolved', args.ifUnsolved ?? 'best', ['best', 'phantom', 'jacobianFree', 'throw']),
+      warmStart: checkBoolean(who, 'warmStart', args.warmStart ?? false),
+      inverseEstimate: checkChoice(who, 'inverseEstimate', args.inverseEstimate ?? 'none', ['none', 'start', 'answer']),
+    };
+  }
+
+  apply(problem: EquilibriumProblem): Tensor[] {
+    const { f, z0, solver, wrt, onForward } = problem;
+    if (!isRecording() || wrt.length === 0) {
+      const solution = solver.solve(f, z0);
+      handOver(solution, onForward);
+      return solution.state;
+    }
+    const value = tfc.customGrad((...args: unknown[]) => {
+      const save = args.at(-1) as (tensors: Tensor[]) => void;
+      const solution = solver.solve(f, z0, { keepInverse: this.#args.inverseEstimate !== 'none' });
+      const { state, inverse } = solution;
+      handOver(solution, onForward);
+      const tangent = linearize((...inputs) => f(inputs.slice(0, state.length)), [...state, ...wrt]);
+      // The backward pass may not come by, and may come by more than once.
+      disposeWithTape({ dispose: () => (tangent.dispose(), inverse?.dispose()) });
+      const whole = joined(state);
+      save([whole]);
+      const gradFunc = (dy: Tensor, [saved]: Tensor[]) =>
+        tfc.tidy(() => {
+          const cotangents = parted(dy, z0);
+          return isRecording() ? this.#recorded(problem, parted(saved, z0), cotangents) : tangent.vjp(this.#solve(problem, tangent, solution, cotangents), wrt);
+        });
+      return { value: whole, gradFunc };
+    })(...wrt);
+    return parted(value, z0);
+  }
+
+  /** u of {@link Implicit}, by products with the Jacobian at the solution. */
+  #solve(problem: EquilibriumProblem, tangent: Linearization, { state, inverse }: Solution, cotangents: Tensor[]): Tensor[] {
+    const { inverseEstimate, warmStart } = this.#args;
+    // (I − J)⁻ᵀ = −(J − I)⁻ᵀ
+    const estimated = inverse?.applyTranspose(cotangents).map((part) => tfc.neg(part));
+    if (inverseEstimate === 'answer') return estimated ?? cotangents;
+    const solver = this.#args.solver ?? problem.solver;
+    const product = (u: Tensor[]) => tangent.vjp(u, state);
+    const map = (u: Tensor[]) => product(u).map((part, i) => tfc.add(part, cotangents[i]));
+    const start = estimated ?? (warmStart ? this.#previousLike(cotangents) : null) ?? cotangents;
+    const solution = solver.solve(map, start, { product, tell: (report) => this.#tell(report, solver) });
+    const u = this.#mended(solution, solver, map, cotangents);
+    handOver(solution, problem.onBackward);
+    if (warmStart) this.#remember(u);
+    return u;
+  }
+
+  #isUnsolved({ residual, relativeResidual }: SolveReport['samples'][number], { limits: { stop, tolerance } }: Solver): boolean {
+    const { acceptable = tolerance } = this.#args;
+    return !((stop === 'relative' ? relativeResidual : residual) <= acceptable);
+  }
+
+  #tell(report: SolveReport, solver: Solver): void {
+    const { ifUnsolved } = this.#args;
+    const unsolved = report.samples.filter((sample) => this.#isUnsolved(sample, solver)).length;
+    if (unsolved === 0) return;
+    const failure = failureOf('implicit (backward pass)', report, solver.limits) ?? 'implicit (backward pass): the residual is above acceptable.';
+    const message = `${failure} ${CONSEQUENCES[ifUnsolved]}`;
+    if (ifUnsolved === 'throw') throw new Error(message);
+    warnOnce(`implicit ${report.reason}`, message);
+  }
+
+  /** The solution of the backward pass, with what `ifUnsolved` says in the place of samples that have none. */
+  #mended({ state, known }: Solution, solver: Solver, map: StateMap, cotangents: Tensor[]): Tensor[] {
+    const { ifUnsolved, acceptable = solver.limits.tolerance } = this.#args;
+    if (ifUnsolved === 'best' || ifUnsolved === 'throw') return state;
+    const flags = known?.samples.map((sample) => this.#isUnsolved(sample, solver));
+    if (flags?.some((flag) => flag) === false) return state;
+    const unsolved = flags === undefined ? tfc.logicalNot(tfc.lessEqual(residuals(state, map(state), solver.limits.stop), acceptable)) : tfc.tensor1d(flags, 'bool');
+    let other = cotangents;
+    if (ifUnsolved === 'phantom') for (let k = 1; k < PHANTOM_TERMS; k++) other = map(other);
+    return state.map((part, i) => tfc.where(tfc.reshape(unsolved, part.shape.map((length, axis) => (axis === 0 ? length : 1))), other[i], part)); // prettier-ignore
+  }
+
+  /** The gradients as functions of z*, the cotangents and `wrt`, for second derivatives: u is an equilibrium itself. */
+  #recorded(problem: EquilibriumProblem, state: Tensor[], cotangents: Tensor[]): Tensor[] {
+    const { f, wrt } = problem;
+    const map = (u: Tensor[]) => {
+      const tangent = linearize((...z) => f(z), state);
+      const image = tangent.vjp(u).map((part, i) => tfc.add(part, cotangents[i]));
+      tangent.dispose();
+      return image;
+    };
+    const solver = this.#args.solver ?? problem.solver;
+    const u = equilibrium(map, cotangents, { solver, gradient: this, wrt: [...state, ...cotangents, ...wrt], onForward: problem.onBackward });
+    return linearize(() => f(state), wrt).vjp(u);
+  }
+
+  #previousLike(cotangents: readonly Tensor[]): Tensor[] | null {
+    const previous = this.#previous;
+    const same = previous.length === cotangents.length && previous.every(({ shape }, i) => tfc.util.arraysEqual(shape, cotangents[i].shape));
+    return same ? previous : null;
+  }
+
+  #remember(u: readonly Tensor[]): void {
+    this.dispose();
+    this.#previous = u.map((part) => tfc.keep(tfc.clone(part)));
+  }
+
+  /** Frees what `warmStart` keeps. */
+  dispose(): void {
+    tfc.dispose(this.#previous);
+    this.#previous = [];
+  }
+
+  getConfig(): serialization.ConfigDict {
+    const { solver, acceptable, ...args } = this.#args;
+    return { ...args, solver: solver === undefined ? null : serialized(solver), acceptable: acceptable ?? null };
+  }
+
+  static override fromConfig<T extends serialization.Serializable>(cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict): T {
+    const { solver, acceptable, ...args } = config;
+    return new cls({ ...args, ...(solver == null ? {} : { solver: revive('implicit', solver) }), ...(acceptable == null ? {} : { acceptable }) });
+  }
+}
+
+const CONSEQUENCES = {
+  best: "These samples get the u of least residual (ifUnsolved: 'best').",
+  phantom: `These samples get ${PHANTOM_TERMS} terms of the series instead (ifUnsolved: 'phantom').`,
+  jacobianFree: "These samples get the Jacobian-free gradient instead (ifUnsolved: 'jacobianFree').",
+  throw: "Choose ifUnsolved: 'best', 'phantom' or 'jacobianFree' to go on nevertheless.",
+};
+
+/** ‖image − u‖ per sample, relative to ‖image‖ if asked: [batch]. */
+function residuals(u: readonly Tensor[], image: readonly Tensor[], stop: 'relative' | 'absolute'): Tensor {
+  const squared = (parts: readonly Tensor[]) =>
+    tfc.addN(parts.map((part) => tfc.sum(tfc.square(tfc.reshape(part, [part.shape[0] ?? 1, -1])), 1))); // prettier-ignore
+  const norm = tfc.sqrt(squared(u.map((part, i) => tfc.sub(image[i], part))));
+  return stop === 'relative' ? tfc.div(norm, tfc.add(tfc.sqrt(squared(image)), 1e-9)) : norm;
+}
+
+export const implicit = (args?: ImplicitArgs): Implicit => new Implicit(args);
+
+serialization.registerClass(Implicit);

@@ -1,0 +1,133 @@
+/**
+ * The loop that every method runs in: evaluate f, measure the residual, keep the best iterate of each sample, decide per sample whether to go
+ * on, ask the method for the next iterate. A sample that is done stays at its best iterate.
+ */
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { Space, StateMap } from './space.js';
+
+/** What a method sees of an iteration. */
+export interface Iteration<V, S> {
+  z: V;
+  /** f(z) */
+  image: V;
+  /** f(z) − z, for methods that ask for it. */
+  difference: V | null;
+  /** ‖f(z) − z‖ per sample. */
+  norm: S;
+  /** The least norm so far, this one included. */
+  leastNorm: S;
+  /** Samples that go on; the others' next iterate is not looked at. */
+  active: S;
+}
+
+/** A method at work on one problem. */
+export interface Method<V, S> {
+  /** Whether it wants `difference`. */
+  readonly usesDifference: boolean;
+  /** The next iterate. */
+  step(iteration: Iteration<V, S>): V;
+  /** Counts per sample, by name, e.g. how often it fell back to a plain step. */
+  counts(): Record<string, S | number>;
+}
+
+export interface LoopLimits {
+  tolerance: number;
+  /** Residual ‖f(z) − z‖, or that over ‖f(z)‖ + 1e-9. */
+  stop: 'absolute' | 'relative';
+  /** Evaluations of f. */
+  maxIterations: number;
+  /** Iterations between looks at whether all are done, where looking is costly. */
+  checkEvery: number;
+}
+
+/** A norm this many times the least one so far is divergence. */
+export const DIVERGENCE = 1e4;
+/** Stands for infinity, which GPU compilers may take for impossible; norms beyond it count as not finite. */
+export const HUGE = 1e30;
+
+/** What is known per sample while a solve goes on, and after it. */
+export class Progress<S> {
+  active: S;
+  converged: S;
+  diverged: S;
+  /** The iteration (from 1) at which f was not finite, or 0. */
+  nonFiniteAt: S;
+  iterations: S;
+  /** The least residual so far (absolute or relative, as it is stopped by), and the norm and size that went with it. */
+  least: S;
+  leastNorm: S;
+  leastSize: S;
+  /** The residual at each iteration. */
+  readonly trace: S[] = [];
+  looks = 0;
+  readonly #space: Space<unknown, S, unknown>;
+  readonly #limits: LoopLimits;
+
+  constructor(space: Space<unknown, S, unknown>, limits: LoopLimits) {
+    this.#space = space;
+    this.#limits = limits;
+    const held = (value: number) => space.hold(space.scalars.fill(value));
+    this.active = held(1);
+    [this.converged, this.diverged, this.nonFiniteAt, this.iterations] = [held(0), held(0), held(0), held(0)];
+    [this.least, this.leastNorm, this.leastSize] = [held(HUGE), held(HUGE), held(HUGE)];
+  }
+
+  /** Takes notice of the residuals at an iterate; returns the samples for which it is the best so far. */
+  observe(norm: S, size: S): S {
+    const { scalars: s } = this.#space;
+    const { stop, tolerance } = this.#limits;
+    const residual = stop === 'relative' ? s.div(norm, s.add(size, 1e-9)) : s.mul(norm, 1);
+    this.trace.push(this.#space.hold(residual));
+    // NaN is not less than anything.
+    const finite = s.less(s.add(norm, size), HUGE);
+    // Where a sample is not active or not finite, nothing is less.
+    const candidate = s.where(s.mul(this.active, finite), residual, HUGE);
+    const better = s.less(candidate, this.least);
+    const low = s.less(candidate, tolerance);
+    const lost = s.mul(s.mul(this.active, finite), s.less(s.mul(this.leastNorm, DIVERGENCE), s.where(finite, norm, 0)));
+    const broken = s.mul(this.active, s.not(finite));
+    const { trace } = this;
+    this.#replace({
+      iterations: s.add(this.iterations, this.active),
+      least: s.where(better, residual, this.least),
+      leastNorm: s.where(better, norm, this.leastNorm),
+      leastSize: s.where(better, size, this.leastSize),
+      converged: s.add(this.converged, low),
+      diverged: s.add(this.diverged, lost),
+      nonFiniteAt: s.add(this.nonFiniteAt, s.mul(broken, trace.length)),
+      active: s.mul(this.active, s.not(s.add(s.add(low, lost), broken))),
+    });
+    return better;
+  }
+
+  /** Whether no sample goes on, as far as that can be known. */
+  finished(): boolean {
+    const { looking } = this.#space;
+    if (looking === 'never' || (looking === 'costly' && this.trace.length % this.#limits.checkEvery !== 0)) return false;
+    this.looks++;
+    return !this.#space.any(this.active);
+  }
+
+  #replace(values: Partial<Record<'active' | 'converged' | 'diverged' | 'nonFiniteAt' | 'iterations' | 'least' | 'leastNorm' | 'leastSize', S>>): void {
+    for (const [name, value] of Object.entries(values) as [keyof typeof values, S][]) this[name] = this.#space.exchange(this[name], value);
+  }
+}
+
+/** Runs `method` from `z0` on; returns the best iterate of each sample, held, and what is known of it. */
+export function iterate<V, S, W>(space: Space<V, S, W>, f: StateMap, z0: readonly Tensor[], method: Method<V, S>, limits: LoopLimits): { best: V; progress: Progress<S> } {
+  const progress = new Progress<S>(space as Space<unknown, S, unknown>, limits);
+  let z = space.hold(space.load(z0));
+  let best = space.hold(z);
+  for (let iteration = 1, going = true; going; iteration++) {
+    space.scope(() => {
+      const image = space.evaluate(f, z);
+      const { difference, norm, size } = space.distance(z, image, method.usesDifference);
+      best = space.exchange(best, space.select(progress.observe(norm, size), z, best));
+      going = iteration < limits.maxIterations && !progress.finished();
+      if (!going) return;
+      const { active, leastNorm } = progress;
+      z = space.exchange(z, space.select(active, method.step({ z, image, difference, norm, leastNorm, active }), best));
+    });
+  }
+  return { best, progress };
+}
