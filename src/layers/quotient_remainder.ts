@@ -53,7 +53,7 @@ export interface PlannedWeight {
 export class QuotientRemainder {
   readonly #who: string;
   readonly #combination: Combination;
-  #split: Split & { count: number } | null = null;
+  #split: Split | null = null;
 
   constructor(who: string, combination: Combination) {
     this.#who = who;
@@ -79,7 +79,7 @@ export class QuotientRemainder {
           (compression < 1 ? 'Use an embedding.' : `Use a compression of at most ${compression}, or hash chunks (leave quotientRemainder out).`),
       );
     }
-    this.#split = { ...split, count };
+    this.#split = split;
     const drawn = virtualInitializer(this.#who, initializer, fans);
     const factor = spread(this.#combination, meantDeviation(initializer, fans));
     return {
@@ -90,16 +90,15 @@ export class QuotientRemainder {
     };
   }
 
-  /** Rows of the virtual table, [ids.length, columns]; zeros for a number that names none. `table` is the weight that was planned. */
+  /** Rows of the virtual table, [ids.length, columns], zeros for the id −1. `table` is the weight that was planned; ids are below its count. */
   rows(ids: Tensor1D, table: Tensor): Tensor2D {
     if (this.#split === null) throw new Error(`${this.#who}: not built yet. Apply the layer to an input first.`);
-    const { count, quotients, remainders } = this.#split;
+    const { quotients, remainders } = this.#split;
     const integer = (value: number) => tfc.scalar(value, 'int32');
-    const named = tfc.logicalAnd(tfc.greaterEqual(ids, integer(0)), tfc.less(ids, integer(count)));
+    // Of −1, the quotient is −1 too, which names no row; the remainder would be one.
     const quotient = tfc.floorDiv(ids, integer(remainders));
     const remainder = tfc.add(tfc.sub(ids, tfc.mul(quotient, integer(remainders))), integer(quotients));
-    const rowsOf = (row: Tensor) => gatherRows(table, tfc.where(named, row, integer(-1)));
-    const [q, r] = [rowsOf(quotient), rowsOf(remainder)];
+    const [q, r] = [quotient, tfc.where(tfc.less(ids, integer(0)), ids, remainder)].map((row) => gatherRows(table, row));
     if (this.#combination === 'concat') return tfc.concat([q, r], 1) as Tensor2D;
     return (this.#combination === 'add' ? tfc.add(q, r) : tfc.mul(q, r)) as Tensor2D;
   }

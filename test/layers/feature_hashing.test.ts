@@ -72,6 +72,8 @@ describe('featureHashing', () => {
     const model = sequential({ layers: [featureHashing({ ...ARGS, inputShape: [2], dtype: 'string' })] });
     const bags = model.apply(tf.tensor2d(words)) as tf.Tensor;
     expect(Array.from(await bags.data())).toEqual(expectedBags(words.map((row) => row.filter((word) => word !== '')), ARGS));
+    const loaded = await saveAndLoad(model);
+    expect(Array.from(await (loaded.apply(tf.tensor2d(words)) as tf.Tensor).data()), 'after loading').toEqual(Array.from(await bags.data()));
     expect(() => model.predict(tf.tensor2d(words))).toThrow(/slice2d.* must be numeric tensor, but got string tensor/);
   });
 
