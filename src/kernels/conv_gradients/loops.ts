@@ -8,7 +8,7 @@ export interface Loops extends Omit<SimdLoops, 'memory'> {
 }
 
 const PAGE = 65_536;
-/** A WebAssembly memory does not shrink: beyond this size it is given up after use. */
+/** A WebAssembly memory does not shrink: beyond this size the next call begins with a new one. */
 const KEPT_BYTES = 64 * 2 ** 20;
 
 let compiled: WebAssembly.Module | null | undefined;
