@@ -10,8 +10,9 @@
  *   (`tf.reshape` shares its buffer) give a wrong second product.
  */
 
-import { getKernel, registerKernel, unregisterKernel } from '@tensorflow/tfjs-core';
-import type { DataType, KernelConfig, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core';
+import { getKernel } from '@tensorflow/tfjs-core';
+import type { DataType, KernelFunc, TensorInfo } from '@tensorflow/tfjs-core';
+import { replaceKernel } from '../mending.js';
 import { planProduct } from './plan.js';
 
 /** What these kernels use of `BackendWasm`. */
@@ -34,8 +35,6 @@ type Inputs = Partial<Record<'a' | 'b' | 'x' | 'alpha' | 'bias' | 'preluActivati
 type Run = (inputs: Inputs, attrs?: object) => TensorInfo;
 
 const BACKEND = 'wasm';
-/** Marks our kernels, also for another copy of this package in the same page. */
-const MENDED = Symbol.for('tfjs-weight-sharing.transposed-products');
 const ACTIVATIONS: Record<string, string> = {
   relu: 'Relu', relu6: 'Relu6', elu: 'Elu', sigmoid: 'Sigmoid', leakyrelu: 'LeakyRelu', prelu: 'Prelu',
 };
@@ -145,21 +144,10 @@ function mendedFusedProduct(stockKernel: KernelFunc): KernelFunc {
   };
 }
 
-/** Replaces one stock kernel by `mend(stock)`, once; true if it did. */
-function replace(kernelName: string, mend: (stock: KernelFunc) => KernelFunc): boolean {
-  const stock: KernelConfig | undefined = getKernel(kernelName, BACKEND);
-  if (stock == null || MENDED in stock.kernelFunc) return false;
-  const kernelFunc = Object.assign(mend(stock.kernelFunc), { [MENDED]: true });
-  unregisterKernel(kernelName, BACKEND);
-  // The stock setupFunc stays: a backend that is set later still calls it.
-  registerKernel({ ...stock, kernelFunc });
-  return true;
-}
-
 /** Puts the mended products in place of the wasm backend's and names those it replaced; nothing where that backend is not imported. */
 export function registerTransposedProducts(): string[] {
   return [
-    ...(replace('BatchMatMul', mendedProduct) ? ['wasm/BatchMatMul'] : []),
-    ...(replace('_FusedMatMul', mendedFusedProduct) ? ['wasm/_FusedMatMul'] : []),
+    ...replaceKernel('BatchMatMul', BACKEND, mendedProduct),
+    ...replaceKernel('_FusedMatMul', BACKEND, mendedFusedProduct),
   ];
 }
