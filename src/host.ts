@@ -214,6 +214,15 @@ export function compiledOutputs(model: tfl.LayersModel): CompiledOutput[] | null
   });
 }
 
+/** Whether `fit` or `fitDataset` is under way on this model. The host takes the mark back also when they fail. */
+export const isTraining = (model: tfl.LayersModel): boolean => trainedModel(model)['isTraining'] === true;
+
+/** The step size of the compiled optimizer as it stands now, or null where the model has none or keeps it elsewhere. */
+export function learningRateOf(model: tfl.LayersModel): number | null {
+  const rate = ((trainedModel(model)['optimizer'] ?? {}) as Open)['learningRate'];
+  return typeof rate === 'number' ? rate : null;
+}
+
 /** Makes `fit`, `evaluate` and `trainOnBatch` expect targets of this shape at an output, until the model is compiled again. */
 export function expectTargetShape(model: tfl.LayersModel, index: number, shape: tfl.Shape): void {
   const shapes = trainedModel(model)['feedOutputShapes'];
