@@ -6,6 +6,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { startVitest } from 'vitest/node';
+import { compareWithTable, contractsOf, keepContracts } from './backend_table.mjs';
 
 const nativeLoads = () => {
   try {
@@ -33,7 +34,15 @@ if (unknown.length > 0) {
 const backends = wanted.filter((backend) => backend !== 'tensorflow' || nativeLoads());
 const required = browser ? wanted : (list('TFWS_REQUIRE_BACKENDS') ?? []);
 
-const vitest = await startVitest('test', files, { watch: false, project: backends, ...(browser ? { config: 'vitest.browser.config.ts' } : {}) });
+/** Exit status where there is no browser to run in. */
+const NO_CHROMIUM = 3;
+
+const options = { watch: false, project: backends, ...(browser ? { config: 'vitest.browser.config.ts' } : {}) };
+const vitest = await startVitest('test', files, options).catch((error) => {
+  if (!error.message.startsWith('test:browser: ')) throw error;
+  console.error(error.message);
+  process.exit(error.message.includes('no Chromium') ? NO_CHROMIUM : 1);
+});
 const ran = new Map(backends.map((backend) => [backend, 0]));
 let passed = 0;
 let failed = 0;
@@ -50,6 +59,7 @@ for (const file of vitest.state.getTestModules()) {
   }
 }
 failed += brokenFiles.length + vitest.state.getUnhandledErrors().length;
+const contracts = contractsOf(vitest.state.getTestModules());
 await vitest.close();
 
 const missing = [...wanted.filter((backend) => !(ran.get(backend) > 0))];
@@ -61,6 +71,16 @@ const absent = required.filter((backend) => missing.includes(backend) || !ran.ge
 if (absent.length > 0) {
   console.log(`required backends that did not run: ${absent.join(', ')}`);
   failed += absent.length;
+}
+// A whole run knows which contracts hold where: the README's table must not say more.
+if (files.length === 0) {
+  const place = browser ? 'page' : 'node';
+  keepContracts(place, contracts);
+  const { wrong, lacking } = compareWithTable(place, contracts);
+  for (const sentence of wrong) console.log(sentence);
+  if (wrong.length > 0) console.log('npm run test:table writes the table from what npm test and npm run test:browser saw.');
+  if (lacking.length > 0) console.log(`README.md's table of backends lacks: ${lacking.join(', ')} (npm run test:table)`);
+  failed += wrong.length;
 }
 if (passed + failed === 0) {
   console.log('no test ran');

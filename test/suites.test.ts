@@ -25,6 +25,6 @@ describe('the lists of suites', () => {
   });
 
   it.each(Object.keys(NODE_ONLY).flatMap(filesOf))('keep out of the page only what needs Node or a program of ours: %s', (file) => {
-    expect(imports(file, /^import (?!type )[^;]*from '(node:|\.\.\/\.\.\/(examples|benchmarks))/m)).toBe(true);
+    expect(imports(file, /^import (?!type )[^;]*from '(node:|playwright'|\.\.\/\.\.\/(examples|benchmarks))/m)).toBe(true);
   });
 });

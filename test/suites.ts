@@ -6,6 +6,7 @@
 /** Cannot run in a page, each with its reason. */
 export const NODE_ONLY: Record<string, string> = {
   'test/benchmarks/**': 'the benchmarks are Node programs',
+  'test/chromium.test.ts': 'finds the browser',
   'test/compression/codec.test.ts': 'compares with brotli and reads a gzipped fixture',
   'test/compression/compressed.test.ts': 'writes files and links, starts a server',
   'test/examples/**': 'the examples are Node programs',
@@ -19,6 +20,7 @@ export const BROWSER_ONLY = ['test/browser/**'];
 export const BACKEND_FREE = [
   'test/benchmarks/**',
   'test/callbacks/merge_components.test.ts',
+  'test/chromium.test.ts',
   'test/compression/codec.test.ts',
   'test/compression/container_errors.test.ts',
   'test/examples/**',

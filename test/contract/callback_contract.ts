@@ -2,8 +2,8 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { callbacks as hostCallbacks, initializers, input, layers, model as functionalModel, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
-import { expect, it } from 'vitest';
-import { alive, datasetOf, saveAndLoad, seeded, type Checks } from './fixtures.js';
+import { expect } from 'vitest';
+import { alive, contractTests, datasetOf, saveAndLoad, seeded, type Checks } from './fixtures.js';
 
 export type ModelKind = 'sequential' | 'functional';
 
@@ -123,5 +123,5 @@ export function callbackChecks(spec: CallbackContractArgs): Checks {
 }
 
 export function callbackContract(spec: CallbackContractArgs): void {
-  for (const [title, check] of Object.entries(callbackChecks(spec))) it(title, check);
+  contractTests('callback', spec.create, (create) => callbackChecks({ ...spec, create }));
 }

@@ -2,10 +2,34 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers';
-import { expect } from 'vitest';
+import { expect, it } from 'vitest';
 
 /** A contract: what must hold, by its title. `describe` blocks run it with `check`; a test of the contract runs single entries. */
 export type Checks = Record<string, () => void | Promise<void>>;
+
+export type ContractKind = 'layer' | 'regularizer' | 'callback';
+
+/**
+ * The checks of a contract as tests. Each carries the name of the class that was made in it, of which test/backend_table.mjs makes the
+ * README's table.
+ */
+export function contractTests<Made extends object, Args extends unknown[]>(kind: ContractKind, create: (...args: Args) => Made, checksOf: (create: (...args: Args) => Made) => Checks): void {
+  let name = '';
+  const named = (...args: Args): Made => {
+    const made = create(...args);
+    name = made.constructor.name;
+    return made;
+  };
+  for (const [title, check] of Object.entries(checksOf(named))) {
+    it(title, async ({ task }) => {
+      try {
+        await check();
+      } finally {
+        (task.meta as { contract?: object }).contract = { kind, name };
+      }
+    });
+  }
+}
 
 /** Values in [-1, 1), the same for the same seed on every backend. */
 export function seeded(shape: number[], seed: number): tf.Tensor {

@@ -2,8 +2,8 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { input, model as functionalModel, models, type LayersModel, type SymbolicTensor, type layers } from '@tensorflow/tfjs-layers';
-import { expect, it } from 'vitest';
-import { alive, expectNear, saveAndLoad, seeded, seededIntegers, type Checks } from './fixtures.js';
+import { expect } from 'vitest';
+import { alive, contractTests, expectNear, saveAndLoad, seeded, seededIntegers, type Checks } from './fixtures.js';
 
 type Layer = layers.Layer;
 
@@ -153,5 +153,5 @@ export function layerChecks<Args extends object>(spec: LayerContractArgs<Args>):
 }
 
 export function layerContract<Args extends object>(spec: LayerContractArgs<Args>): void {
-  for (const [title, check] of Object.entries(layerChecks(spec))) it(title, check);
+  contractTests('layer', spec.create, (create) => layerChecks({ ...spec, create }));
 }

@@ -2,8 +2,8 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, input, layers, model as functionalModel, models, sequential, type LayersModel, type regularizers } from '@tensorflow/tfjs-layers';
-import { expect, it } from 'vitest';
-import { alive, expectNear, seeded, type Checks } from './fixtures.js';
+import { expect } from 'vitest';
+import { alive, contractTests, expectNear, seeded, type Checks } from './fixtures.js';
 
 type Regularizer = ReturnType<typeof regularizers.l1l2>;
 type Variable = ReturnType<layers.Layer['getWeights']>[number];
@@ -162,5 +162,5 @@ export function regularizerChecks<Args extends object>(spec: RegularizerContract
 }
 
 export function regularizerContract<Args extends object>(spec: RegularizerContractArgs<Args>): void {
-  for (const [title, check] of Object.entries(regularizerChecks(spec))) it(title, check);
+  contractTests('regularizer', spec.create, (create) => regularizerChecks({ ...spec, create }));
 }
