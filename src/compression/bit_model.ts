@@ -2,53 +2,43 @@
  * Adaptive probabilities of single bits and their logistic mixing (Mahoney's PAQ family). Only +, −, ×, / on doubles,
  * which IEEE 754 rounds alike everywhere: no `Math.exp` or `Math.log`, whose last bits differ between engines.
  */
-import { type BitCoder, P_MIN } from './range_coder.js';
+import type { Coder } from './range_coder.js';
 
-const STRETCH_SIZE = 16384;
-const SQUASH_SIZE = 4096;
-
-/** Natural logarithm by range reduction and the series of artanh: the same bits on every machine. */
-function ln(x: number): number {
-  let k = 0;
-  for (; x > 1.5; k++) x /= 2;
-  for (; x < 0.75; k--) x *= 2;
-  const y = (x - 1) / (x + 1);
-  const z = y * y;
-  return k * 0.6931471805599453 + 2 * y * (1 + z * (1 / 3 + z * (1 / 5 + z * (1 / 7 + z * (1 / 9 + z / 11)))));
-}
-
-/** `STRETCH[⌊p·16384⌋]` = ln(p / (1 − p)) at the middle of the bin. */
-export const STRETCH = /* @__PURE__ */ (() =>
-  Float32Array.from({ length: STRETCH_SIZE + 1 }, (_, i) => {
-    const p = Math.min(i + 0.5, STRETCH_SIZE - 0.5) / STRETCH_SIZE;
-    return ln(p / (1 - p));
-  }))();
-
-/** 1 / (1 + e^−x) on a grid over ±12, clamped to what the coder takes. */
+/** 65536 / (1 + e^−x) at x = (i − 2048) / 128, within what the coder takes. */
 const SQUASH = /* @__PURE__ */ (() => {
-  let odds = 162754.79141900392; // e^12
-  return Float64Array.from({ length: SQUASH_SIZE + 1 }, () => {
-    const p = 1 / (1 + odds);
-    odds *= 0.9941577576591378; // e^(−24/4096)
-    return Math.min(Math.max(p, P_MIN), 1 - P_MIN);
+  let odds = 8886110.520507872; // e^16
+  return Uint16Array.from({ length: 4096 }, () => {
+    const p = 65536 / (1 + odds);
+    odds *= 0.9922179382602435; // e^(−1/128)
+    return Math.min(Math.max(p, 1), 65535);
   });
 })();
 
-export function squash(x: number): number {
-  const at = x * (SQUASH_SIZE / 24) + (SQUASH_SIZE / 2 + 0.5);
-  return SQUASH[at < 0 ? 0 : at > SQUASH_SIZE ? SQUASH_SIZE : at | 0];
-}
+/** Its inverse: 256 · ln(p / (1 − p)) of p = (i + ½) / 16384. */
+export const STRETCH = /* @__PURE__ */ (() => {
+  let at = 0;
+  return Int16Array.from({ length: 16384 }, (_, i) => {
+    while (SQUASH[at] < 4 * i + 2) at++;
+    return 2 * at - 4096;
+  });
+})();
+
+/** The probability (of 65536) whose logit is `x` / 128. */
+export const squash = (x: number): number => SQUASH[x < -2048 ? 0 : x > 2047 ? 4095 : x + 2048];
 
 /** Step of a counter after n visits, and how far its prediction counts. */
-export const RATE = /* @__PURE__ */ Float64Array.from({ length: 1024 }, (_, n) => 1 / (n + 1.6));
-const CONFIDENCE = /* @__PURE__ */ RATE.map((_, n) => n / (n + 0.4));
+const RATE = /* @__PURE__ */ Float64Array.from({ length: 1024 }, (_, n) => 1 / (n + 1.6));
+const CONFIDENCE = /* @__PURE__ */ RATE.map((_, n) => n / (n + 0.4) / 256);
+
+/** The highest bit of a probability is kept inverted: blank memory then means ½, and costs nothing before its use. */
+const HALF = 1 << 31;
 
 /** Logistic mixture of adaptive bit counters. */
 export interface BitMixer {
   /** The contexts of the next bit: one index into each predictor's table. */
   context: Int32Array;
   /** Codes one bit in the current contexts with weight set `set` (default 0), and learns from it. */
-  code(coder: BitCoder, bit: number, set?: number): number;
+  code(coder: Coder, bit: number, set?: number): number;
 }
 
 /**
@@ -60,33 +50,33 @@ export function bitMixer(sizes: readonly number[], weight: number, rate: number,
   const count = sizes.length;
   let total = 0;
   const offsets = Int32Array.from(sizes, (size) => (total += size) - size);
-  const probability = new Float64Array(total).fill(0.5);
-  const visits = new Uint16Array(total);
+  // 22 bits of probability and 10 bits of visits in one word: a context is one visit to memory.
+  const counters = new Int32Array(total);
   const weights = new Float64Array(count * sets).fill(weight);
   const steps = new Float64Array(sets).fill(1);
   const inputs = new Float64Array(count);
   const context = new Int32Array(count);
-  const code = (coder: BitCoder, bit: number, set = 0): number => {
+  const code = (coder: Coder, bit: number, set = 0): number => {
     const base = set * count;
     let sum = 0;
     for (let i = 0; i < count; i++) {
-      const at = offsets[i] + context[i];
+      const counter = counters[offsets[i] + context[i]];
       // A context never seen says nothing; one seen once says less than it seems to.
-      const n = visits[at];
-      const x = STRETCH[(probability[at] * STRETCH_SIZE) | 0] * CONFIDENCE[n];
+      const x = STRETCH[(counter ^ HALF) >>> 18] * CONFIDENCE[counter & 1023];
       inputs[i] = x;
       sum += weights[base + i] * x;
     }
-    const p = squash(sum);
+    const p = squash((sum * 128) | 0);
     bit = coder.bit(p, bit);
-    const step = (bit - p) * rate * (1 + 8 / steps[set]);
+    const step = (bit - p / 65536) * rate * (1 + 8 / steps[set]);
     steps[set] += 0.02;
     for (let i = 0; i < count; i++) {
       weights[base + i] += step * inputs[i];
       const at = offsets[i] + context[i];
-      const n = visits[at];
-      probability[at] += (bit - probability[at]) * RATE[n];
-      if (n < limit) visits[at] = n + 1;
+      const counter = counters[at];
+      const n = counter & 1023;
+      const error = (bit << 22) - ((counter ^ HALF) >>> 10);
+      counters[at] = counter + ((error * RATE[n]) << 10) + (n < limit ? 1 : 0);
     }
     return bit;
   };

@@ -5,7 +5,7 @@ import { crc32 } from './checksum.js';
 import {
   HEADER_BYTES, isSpec, MAGIC, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE, VERSION,
 } from './container_reader.js';
-import { type BitCoder, codeNumber, RangeEncoder, type Section } from './range_coder.js';
+import { type Coder, codeNumber, FREQUENCIES, RangeEncoder, type Section } from './range_coder.js';
 import { codeTensor, newHistory, type TensorBytes, type TensorPlan } from './tensor_codec.js';
 import { collectFacts, planTensor, type Quantity } from './tensor_planner.js';
 
@@ -58,7 +58,7 @@ export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): Encod
   codeNumber(counter, text.length);
   codeText(counter, text);
   codeNumber(counter, padding);
-  counter.raw(new Uint8Array(padding));
+  counter.raw(new Uint8Array(padding), 0, 1);
   specs.forEach((spec, i) => spec.dtype === 'string' && codeNumber(counter, strings[i]));
   counter.take();
 
@@ -80,20 +80,25 @@ export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): Encod
 }
 
 /** Passes bits on and adds up their information content, so that parts of one stream can be told apart. */
-class CountingCoder implements BitCoder {
+class CountingCoder implements Coder {
   private section: Section = 'header';
   private bytes = { header: 0, codebook: 0, data: 0 };
 
-  constructor(private readonly inner: BitCoder) {}
+  constructor(private readonly inner: Coder) {}
 
   bit(p: number, bit: number): number {
-    this.bytes[this.section] -= Math.log2(bit ? p : 1 - p) / 8;
+    this.bytes[this.section] -= Math.log2((bit ? p : 65536 - p) / 65536) / 8;
     return this.inner.bit(p, bit);
   }
 
-  raw(bytes: Uint8Array): void {
-    this.bytes[this.section] += bytes.length;
-    this.inner.raw(bytes);
+  narrow(low: number, high: number): void {
+    this.bytes[this.section] -= Math.log2((high - low) / FREQUENCIES) / 8;
+    this.inner.narrow(low, high);
+  }
+
+  raw(bytes: Uint8Array, start: number, step: number): void {
+    this.bytes[this.section] += Math.ceil((bytes.length - start) / step);
+    this.inner.raw(bytes, start, step);
   }
 
   mark(section: Section): void {

@@ -7,15 +7,15 @@ import type { io } from '@tensorflow/tfjs-core';
 import { codeText } from './byte_model.js';
 import { crc32 } from './checksum.js';
 import { matrixShape } from './index_model.js';
-import { codeNumber, P_MIN, RangeDecoder } from './range_coder.js';
+import { codeNumber, RangeDecoder } from './range_coder.js';
 import { codeTensor, newHistory } from './tensor_codec.js';
 
 export const MAGIC = 'TFWS';
 export const VERSION = 1;
 export const HEADER_BYTES = 9;
-/** No model gives a symbol more than probability 1 − 2⁻¹⁶; the encoder pads the rare file that would declare more. */
-export const VALUES_PER_BYTE = 1 / P_MIN;
-export const TEXT_PER_BYTE = 4096;
+/** What a file may declare for each of its bytes bounds work and memory; the encoder pads the rare file that holds more. */
+export const VALUES_PER_BYTE = 256;
+export const TEXT_PER_BYTE = 64;
 
 type Spec = io.WeightsManifestEntry;
 
@@ -31,11 +31,12 @@ export function tensorLayout(spec: Spec, stringBytes: number): { width: number; 
 }
 
 export function isSpec(spec: unknown): spec is Spec {
-  const { shape, dtype, quantization } = spec as Partial<Spec>;
+  const { name, shape, dtype, quantization } = spec as Partial<Spec>;
   return (
+    typeof name === 'string' &&
     Array.isArray(shape) &&
     shape.every((n) => Number.isSafeInteger(n) && n >= 0) &&
-    (quantization?.dtype ?? dtype ?? '') in WIDTHS
+    WIDTHS[quantization?.dtype ?? dtype ?? ''] > 0
   );
 }
 
@@ -83,7 +84,7 @@ function decodeBody(bytes: Uint8Array): io.ModelArtifacts {
   const artifacts = JSON.parse(new TextDecoder().decode(text)) as io.ModelArtifacts;
   const padding = codeNumber(coder);
   limit(padding, 1, 'bytes');
-  coder.raw(new Uint8Array(padding));
+  coder.raw(new Uint8Array(padding), 0, 1);
   const specs: unknown = artifacts.weightSpecs ?? [];
   if (!Array.isArray(specs) || !specs.every(isSpec)) throw new Error('its weights are not described');
 

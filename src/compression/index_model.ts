@@ -1,31 +1,41 @@
 /**
  * Codes the codebook indices of one weight tensor, seen as a matrix. Trained and pruned weights are not independent:
- * units and inputs die together, and an input's neighbours (in a flattened image the next pixel, and the pixel `lag`
- * rows above) share its fate. Each weight is coded as "is it the commonest symbol?", predicted by an online logistic
- * regression on the densities of its row, of its column and of its neighbourhood and on the neighbours themselves; the rare other symbols follow as a mixed binary tree over the sorted codebook.
+ * units and inputs die together, and an input's neighbours (in a flattened image the next pixel, and the pixel `lag` rows
+ * above) share its fate. Rows and columns without a weight are named first. In the others each weight is coded as "is it
+ * the commonest symbol?", predicted by a logistic regression on the densities of its row and column and on its
+ * neighbours; its weights are fitted by the encoder and stand in the file. The other symbols follow, given the mean of
+ * the neighbours' symbols.
  */
-import { bitMixer, squash, STRETCH } from './bit_model.js';
-import { type BitCoder, codeNumber, P_MIN } from './range_coder.js';
+import { squash, STRETCH } from './bit_model.js';
+import { type Coder, codeNumber, EVEN } from './range_coder.js';
+import { symbolModel } from './symbol_model.js';
 
 /** How one tensor of indices is coded; written before it. The encoder tries several. */
 export interface IndexMode {
-  /** Independent symbols: plain adaptive frequencies. The other fields then mean nothing. */
-  independent: boolean;
+  /**
+   * Distance in rows to the neighbour above; 1 where rows have no second dimension, and no neighbours count; 0 for
+   * independent symbols: plain adaptive frequencies, and the other fields mean nothing.
+   */
+  lag: number;
   /** Whether columns are walked as rows. */
   transposed: boolean;
-  /** Distance in rows to the neighbour above; 1 where rows have no second dimension. */
-  lag: number;
+  /** Of the constant, the logits of mean, row's and column's density, and the five neighbours, in sixteenths. */
+  weights: Int8Array;
 }
 
-/** Density of each output unit (column) of the tensor coded before, relative to their mean: the next layer's rows. */
-export type UnitDensity = Float64Array | null;
+/** What trained networks need on average: a mode's weights are written as differences from these. */
+export const usualWeights = (lag: number): Int8Array =>
+  Int8Array.from(lag > 1 ? [-14, -9, 12, 9, 15, 13, 10, 2, 2] : lag > 0 ? [4, -9, 13, 12] : []);
 
-export function codeIndexMode(coder: BitCoder, mode: IndexMode): IndexMode {
-  return {
-    independent: coder.bit(0.5, mode.independent ? 1 : 0) === 1,
-    transposed: coder.bit(0.5, mode.transposed ? 1 : 0) === 1,
-    lag: codeNumber(coder, mode.lag - 1) + 1,
-  };
+export function codeIndexMode(coder: Coder, mode?: IndexMode): IndexMode {
+  const lag = codeNumber(coder, mode?.lag);
+  const transposed = lag > 0 && coder.bit(EVEN, mode?.transposed ? 1 : 0) > 0;
+  const weights = usualWeights(lag).map((usual, i) => {
+    const difference = mode ? mode.weights[i] - usual : 0;
+    const code = codeNumber(coder, (difference << 1) ^ (difference >> 31));
+    return usual + ((code >> 1) ^ -(code & 1));
+  });
+  return { lag, transposed, weights };
 }
 
 /** The matrix that a tensor's shape is seen as: all dimensions but the last are rows. */
@@ -34,218 +44,138 @@ export function matrixShape(shape: readonly number[], size: number): [rows: numb
   return [columns > 0 ? size / columns : 0, columns];
 }
 
-/** Codes `indices` (values below `symbols`); decoding fills it. `common` is the symbol that the mask singles out. */
+/**
+ * Codes `indices` (values below `symbols`); decoding fills it. `common` is the symbol that the mask singles out.
+ */
 export function codeIndices(
-  coder: BitCoder,
+  coder: Coder,
   indices: Uint16Array,
   columns: number,
   symbols: number,
   common: number,
   mode: IndexMode,
-  previous: UnitDensity,
 ): void {
-  if (mode.independent) codeIndependent(coder, indices, symbols, common);
-  else codeInContext(coder, indices, columns, symbols, common, mode, previous);
+  if (mode.lag > 0) return codeInContext(coder, indices, columns, symbols, common, mode);
+  const codeSymbol = symbolModel(coder, 1, symbols);
+  for (let i = 0; i < indices.length; i++) indices[i] = codeSymbol(0, indices[i]);
 }
 
-/** Relative density of "not `common`" per column. */
-export function unitDensity(indices: Uint16Array, columns: number, common: number): UnitDensity {
-  const density = new Float64Array(columns);
-  let total = 0;
-  for (let i = 0, j = 0; i < indices.length; i++) {
-    if (indices[i] !== common) {
-      density[j]++;
-      total++;
-    }
-    if (++j === columns) j = 0;
+/** Codes one row of the mask; returns how many columns are set, whose numbers stand in `hits`. The hot loop: integers only. */
+function codeRow(
+  coder: Coder,
+  column: Int32Array,
+  rate: Int32Array,
+  marks: Uint8Array,
+  table: Int32Array,
+  bits: Uint8Array,
+  hits: Int32Array,
+  rowWeight: number,
+  columnWeight: number,
+  at: number,
+  density: number,
+  mean: number,
+  constant: number,
+  columnRate: number,
+): number {
+  let count = 0;
+  for (let k = 0; k < column.length; k++) {
+    const past = column[k];
+    const near = marks[at + k];
+    const row = STRETCH[density >> 2];
+    const col = STRETCH[past >> 2];
+    const logit = Math.imul(rowWeight, row) + Math.imul(columnWeight, col) + table[near] + constant;
+    const bit = coder.bit(squash(logit >> 5), bits[k], mean, row, col, near);
+    const target = -bit & 65535;
+    density += Math.imul(target - density, rate[k]) >> 16;
+    column[k] = past + (Math.imul(target - past, columnRate) >> 16);
+    hits[count] = k;
+    count += bit;
   }
-  for (let j = 0; j < columns; j++) density[j] *= columns / (total + 1);
-  return density;
+  return count;
 }
 
-/** Bits of the tree over the symbols other than the common one. */
-const treeDepth = (symbols: number): number => 32 - Math.clz32(symbols - 2);
-
-/** Adaptive frequencies, a Beta(1.5, 1.5) prior at every node of the tree: about (log₂ n)/2 bits a node above the entropy. */
-function codeIndependent(coder: BitCoder, indices: Uint16Array, symbols: number, common: number): void {
-  const depth = treeDepth(symbols);
-  const leaves = 1 << depth;
-  const ones = new Float64Array(leaves).fill(1.5);
-  const seen = new Float64Array(leaves).fill(3);
-  const learn = (node: number, bit: number): number => {
-    bit = coder.bit(Math.max(P_MIN, Math.min(1 - P_MIN, ones[node] / seen[node])), bit);
-    ones[node] += bit;
-    seen[node]++;
-    return bit;
-  };
-  for (let i = 0; i < indices.length; i++) {
-    const symbol = indices[i];
-    const value = symbol > common ? symbol - 1 : symbol;
-    let node = 1;
-    if (learn(0, symbol === common ? 0 : 1) === 0) indices[i] = common;
-    else {
-      for (let k = depth - 1; k >= 0; k--) node = node * 2 + learn(node, (value >> k) & 1);
-      indices[i] = valueToSymbol(node - leaves, common, symbols);
-    }
-  }
-}
-
-function valueToSymbol(value: number, common: number, symbols: number): number {
-  // A damaged stream may name a leaf beyond the codebook; never hand it on.
-  if (value > symbols - 2) throw new Error('an index is out of range');
-  return value >= common ? value + 1 : value;
-}
+/** Distances in rows to the neighbours, by the bit that stands for each. */
+const neighbours = (lag: number): number[] => (lag > 1 ? [1, lag, lag - 1, lag + 1, 2] : []);
 
 function codeInContext(
-  coder: BitCoder,
+  coder: Coder,
   indices: Uint16Array,
   matrixColumns: number,
   symbols: number,
   common: number,
-  { transposed, lag }: IndexMode,
-  previous: UnitDensity,
+  { transposed, lag, weights }: IndexMode,
 ): void {
   const matrixRows = indices.length / matrixColumns;
   const rows = transposed ? matrixColumns : matrixRows;
   const columns = transposed ? matrixRows : matrixColumns;
   const rowStride = transposed ? 1 : matrixColumns;
   const columnStride = transposed ? matrixColumns : 1;
-  const related = !transposed && previous?.length === matrixRows ? previous : null;
+  const decodes = coder.target !== undefined;
 
-  // These hold lag + 3 rows. In `marks` a set weight leaves a bit for each later row that it is a neighbour of: such
-  // weights are few, so that reading one byte replaces looking at five places.
-  const ring = lag + 3;
-  const marks = new Uint8Array(ring * columns);
-  const local = new Float64Array(ring * columns);
+  const alive = new Uint8Array(columns);
+  if (decodes) indices.fill(common);
+  else for (let p = 0; p < indices.length; p++) if (indices[p] !== common) alive[Math.floor(p / columnStride) % columns] = 1;
+  const codeAlive = symbolModel(coder, 9, 2);
+  const live = Int32Array.from(alive.keys()).filter((j) => codeAlive(8, alive[j]) > 0);
+
+  const width = live.length;
+  const distances = neighbours(lag);
+  const below = new Int32Array(distances.length);
+  const ring = lag + 2;
+  const marks = new Uint8Array(ring * width);
+  const table = new Int32Array(32);
+  for (let m = 1; m < 1 << distances.length; m++) table[m] = table[m & (m - 1)] + 256 * weights[35 - Math.clz32(m & -m)];
+  const bits = new Uint8Array(width);
+  const hits = new Int32Array(width + 1);
+  const [constant, meanWeight, rowWeight, columnWeight] = weights;
+  const rate = Int32Array.from(live, (_, k) => Math.max(65536 / (k + 40), 256));
+  const column = new Int32Array(width).fill(6553);
+
+  const codeRank = symbolModel(coder, 18, symbols - 1);
+  const scale = Math.min(1, 16 / symbols);
+  const codeValue = (p: number, near: number): void => {
+    let context = 17;
+    if (near > 0) {
+      let sum = 0;
+      let count = 0;
+      for (let m = near; m > 0; m &= m - 1) {
+        const d = 31 - Math.clz32(m & -m);
+        const importance = d < 2 ? 2 : 1;
+        sum += (indices[p - distances[d] * rowStride] - common) * importance;
+        count += importance;
+      }
+      context = Math.max(0, Math.min(16, Math.floor((sum / count) * scale + 8.5)));
+    }
+    const rank = codeRank(context, indices[p] > common ? indices[p] - 1 : indices[p]);
+    indices[p] = rank < common ? rank : rank + 1;
+  };
+
   const rowCounts = new Float64Array(rows);
-  const columnCounts = new Float64Array(columns);
-  // Of the logits of the row's, column's, neighbourhood's and mean density, and of six neighbours.
-  const weights = new Float64Array(10).fill(0.25, 0, 4);
-  const alive = bitMixer([8], 1, 0.002, 400);
-  const image = lag > 1;
-  const codeValue = valueModel(coder, columns, symbols, common);
-
-  const fromAbove = image ? 0.35 : 0.9;
-  const fromFar = image ? 0.175 : 0;
-  const rowScale = Float64Array.from({ length: columns }, (_, j) => 16384 / (j + 40));
   let total = 0;
   let seen = 0;
-
   for (let i = 0; i < rows; i++) {
-    const row = (back: number): number => ((i + ring - back) % ring) * columns;
-    const at = row(0);
-    const above = row(1);
-    const far = row(lag);
-    const farNext = row(lag - 1 || 3);
-    const below = [1, lag, lag - 1 || 3, lag + 1, 2].map((distance) => row(-distance));
-    const nearby = (j: number): number => fromAbove * local[above + j] + fromFar * (local[far + j] + local[farNext + j]);
-    const count = (back: number): number => (i >= back ? rowCounts[i - back] : 0);
+    const at = (i % ring) * width;
     const base = i * rowStride;
-
-    let live = 0;
-    for (let j = 0; j < columns && live === 0; j++) live = indices[base + j * columnStride] === common ? 0 : 1;
-    alive.context[0] = (count(1) > 0 ? 1 : 0) + (count(lag) > 0 ? 2 : 0) + (count(lag + 1) > 0 ? 4 : 0);
-    live = alive.code(coder, live);
-
-    if (live === 0) {
-      for (let j = 0, p = base; j < columns; j++, p += columnStride) {
-        indices[p] = common;
-        marks[at + j] = 0;
-        local[at + j] = nearby(j);
+    const count = (back: number): number => rowCounts[i - back] || 0;
+    if (!decodes) live.forEach((j, k) => (bits[k] = indices[base + j * columnStride] === common ? 0 : 1));
+    const context = (count(1) > 0 ? 1 : 0) + (count(lag) > 0 ? 2 : 0) + (count(lag + 1) > 0 ? 4 : 0);
+    if (codeAlive(context, decodes || bits.includes(1) ? 1 : 0)) {
+      const mean = (total + 0.5) / (seen + 10);
+      const meanLogit = STRETCH[(mean * 16384) | 0];
+      const prior = (0.75 * (2 * count(1) + count(lag) + count(lag + 1))) / 4 / width + 0.25 * mean;
+      const density = (65536 * prior) | 0;
+      const columnRate = Math.max(65536 / (seen / width + 8), 1024) | 0;
+      const found = codeRow(coder, column, rate, marks, table, bits, hits, rowWeight, columnWeight, at, density, meanLogit, 256 * constant + meanWeight * meanLogit, columnRate);
+      distances.forEach((distance, d) => (below[d] = ((i + distance) % ring) * width));
+      for (let h = 0; h < found; h++) {
+        const k = hits[h];
+        codeValue(base + live[k] * columnStride, marks[at + k]);
+        for (let d = 0; d < below.length; d++) marks[below[d] + k] |= 1 << d;
       }
-      continue;
+      rowCounts[i] = found;
+      total += found;
+      seen += width;
     }
-
-    const mean = (total + 0.5) / (seen + 10);
-    const rowsNear = (2 * count(1) + count(lag) + count(lag + 1)) / 4 / columns;
-    let prior = 0.75 * rowsNear + 0.25 * mean;
-    if (related !== null) prior = 0.4 * prior + 0.6 * related[i] * mean;
-    // A row that its unit's other side predicts to be crowded may not be given a rate of 1.
-    prior = 40 * Math.min(prior, 0.9);
-    const columnScale = 16384 / (seen / columns + 8);
-    const columnPrior = mean * 8;
-    const meanLogit = STRETCH[(mean * 16384) | 0];
-    let rowCount = 0;
-    let left = 0;
-    const decay = 0.002 * (1 + 8 / (1 + seen / 50));
-
-    for (let j = 0, p = base; j < columns; j++, p += columnStride) {
-      const near = marks[at + j] | (left << 5);
-      const density = fromAbove * local[above + j] + fromFar * (local[far + j] + local[farNext + j]);
-      const columnDensity = (columnCounts[j] + columnPrior) * columnScale;
-      const x0 = STRETCH[((rowCount + prior) * rowScale[j]) | 0];
-      const x1 = STRETCH[columnDensity < 16383 ? columnDensity | 0 : 16383];
-      const x2 = STRETCH[density < 7 ? ((density + 0.05) * 2048) | 0 : 14438];
-
-      let sum = weights[0] * x0 + weights[1] * x1 + weights[2] * x2 + weights[3] * meanLogit;
-      for (let m = near; m !== 0; m &= m - 1) sum += weights[35 - Math.clz32(m & -m)];
-      const prediction = squash(sum);
-      const bit = coder.bit(prediction, indices[p] === common ? 0 : 1);
-
-      const step = (bit - prediction) * decay;
-      weights[0] += step * x0;
-      weights[1] += step * x1;
-      weights[2] += step * x2;
-      weights[3] += step * meanLogit;
-      for (let m = near; m !== 0; m &= m - 1) weights[35 - Math.clz32(m & -m)] += 4 * step;
-
-      local[at + j] = density + bit;
-      marks[at + j] = 0;
-      left = bit;
-      if (bit === 0) indices[p] = common;
-      else {
-        for (let k = 0; k < 5; k++) marks[below[k] + j] |= 1 << k;
-        rowCount++;
-        columnCounts[j]++;
-        const up = i > 0 ? indices[p - rowStride] : common;
-        const upper = i >= lag ? indices[p - lag * rowStride] : common;
-        indices[p] = codeValue(j, indices[p], up, upper);
-      }
-    }
-    rowCounts[i] = rowCount;
-    total += rowCount;
-    seen += columns;
+    marks.fill(0, at, at + width);
   }
-}
-
-/** Codes the symbols other than the common one, given what surrounds them; returns the function that codes the next. */
-function valueModel(
-  coder: BitCoder,
-  columns: number,
-  symbols: number,
-  common: number,
-): (column: number, symbol: number, up: number, upper: number) => number {
-  const depth = treeDepth(symbols);
-  // The tree's first eight levels are modelled; below, a 16-bit codebook's low bits are as good as random.
-  const mixed = Math.min(depth, 8);
-  const nodes = 1 << mixed;
-  const size = 16 * nodes;
-  const mixer = bitMixer([nodes, size, size, size, size], 0.25, 0.006, 400);
-  const { context } = mixer;
-  const last = new Uint16Array(columns).fill(common);
-  const columnSigns = new Int8Array(columns);
-  const scale = 16 / Math.max(symbols, 16);
-
-  return (column, symbol, up, upper) => {
-    const value = symbol > common ? symbol - 1 : symbol;
-    const a = ((up * scale) | 0) << mixed;
-    const b = ((last[column] * scale) | 0) << mixed;
-    const c = ((upper * scale) | 0) << mixed;
-    const d = (8 + columnSigns[column]) << mixed;
-    let node = 1;
-    for (let k = 1; k <= mixed; k++) {
-      context[0] = node;
-      context[1] = a + node;
-      context[2] = b + node;
-      context[3] = c + node;
-      context[4] = d + node;
-      node = node * 2 + mixer.code(coder, (value >> (depth - k)) & 1);
-    }
-    let leaf = node - nodes;
-    for (let k = depth - mixed - 1; k >= 0; k--) leaf = leaf * 2 + coder.bit(0.5, (value >> k) & 1);
-    const result = valueToSymbol(leaf, common, symbols);
-    last[column] = result;
-    columnSigns[column] = Math.max(-8, Math.min(7, columnSigns[column] + (result > common ? 1 : -1)));
-    return result;
-  };
 }

@@ -1,7 +1,9 @@
 /**
- * Binary range coder (Martin 1979; the carry handling of LZMA) over probabilities held as IEEE doubles, so that encoder
- * and decoder agree bit for bit on every machine. One stream has two ends: coded bits grow from the front, verbatim
- * bytes from the back, which saves every length field.
+ * Range coder (Martin 1979; the carry handling of LZMA) over probabilities held as integers, so that encoder and decoder
+ * agree bit for bit on every machine. It codes bits of given probability and symbols of given frequencies. One stream has
+ * two ends: coded bits grow from the front, verbatim bytes from the back, which saves every length field.
+ *
+ * The range stays within 2²²…2³⁰, where V8 holds an integer in a field without a box.
  *
  * Ours because no npm package reaches the bounds: `arithmetic-coding` is a static order-0 model, and the LZMA and brotli
  * ports know nothing of rows and columns (brotli-11 is 1.0 times the order-0 entropy on quantised weights, this 0.77).
@@ -11,47 +13,66 @@
  * Both directions of coding: a model written once against this interface is encoder and decoder. The encoder writes
  * `bit` and returns it; the decoder ignores the argument and returns what it read.
  */
-export interface BitCoder {
-  /** Codes one bit whose probability of being 1 is `p`, within [`P_MIN`, 1 − `P_MIN`]. */
-  bit(p: number, bit: number): number;
-  /** Codes bytes verbatim. The decoder fills `bytes`. */
-  raw(bytes: Uint8Array): void;
+export interface Coder {
+  /**
+   * Codes one bit that is 1 with probability `p` / 65536, `p` within 1…65535. To what a mask's probability comes from only
+   * `mask_fit.ts` listens.
+   */
+  bit(p: number, bit: number, mean?: number, row?: number, column?: number, near?: number): number;
+  /** Codes that a symbol lies between `low` and `high` of the `FREQUENCIES`; where it lies, the decoder asks `target` before. */
+  narrow(low: number, high: number): void;
+  /** The decoder only: a place, below `FREQUENCIES`, inside of the next symbol. */
+  target?(): number;
+  /** Codes verbatim each `step`-th of `bytes` from `start` on. The decoder fills them in. */
+  raw(bytes: Uint8Array, start: number, step: number): void;
   /** Says what the next bits are for. Only the encoder of a size report listens. */
   mark?(section: Section): void;
 }
 
 export type Section = 'header' | 'codebook' | 'data';
 
-/** The least probability a model may give: one byte then codes at most `SYMBOLS_PER_BYTE` symbols. */
-export const P_MIN = 1 / 65536;
+/** The probability of a bit of which nothing is known. */
+export const EVEN = 32768;
 
-export class RangeEncoder implements BitCoder {
+/** What the frequencies of a distribution add up to. */
+export const FREQUENCIES = 16384;
+
+const FULL = 1 << 30;
+const LEAST = FULL >> 8;
+
+export class RangeEncoder implements Coder {
   private low = 0;
-  private range = 1 << 24;
+  private range = FULL;
   private cache = -1;
   private pending = 0;
   private readonly front: number[] = [];
   private readonly back: Uint8Array[] = [];
 
   bit(p: number, bit: number): number {
-    const bound = (this.range * p) | 0;
+    const bound = Math.imul(this.range >>> 14, p) >>> 2;
     if (bit) this.range = bound;
     else {
       this.low += bound;
       this.range -= bound;
     }
-    while (this.range < 65536) {
-      this.shift();
-      this.range <<= 8;
-    }
+    this.renew();
     return bit;
   }
 
-  raw(bytes: Uint8Array): void {
-    this.back.push(bytes.slice());
+  narrow(low: number, high: number): void {
+    const unit = this.range >>> 14;
+    this.low += unit * low;
+    this.range = unit * (high - low);
+    this.renew();
   }
 
-  /** Bytes so far, to within the three that `finish` may add. */
+  raw(bytes: Uint8Array, start: number, step: number): void {
+    const copy = new Uint8Array(Math.ceil((bytes.length - start) / step));
+    for (let i = 0; i < copy.length; i++) copy[i] = bytes[start + i * step];
+    this.back.push(copy);
+  }
+
+  /** Bytes so far, to within the four that `finish` may add. */
   get length(): number {
     return this.front.length + this.pending + this.back.reduce((sum, bytes) => sum + bytes.length, 0);
   }
@@ -60,9 +81,9 @@ export class RangeEncoder implements BitCoder {
   finish(): Uint8Array {
     let count = 1;
     for (; ; count++) {
-      const rest = 2 ** (24 - 8 * count) - 1;
-      const value = (this.low + rest) & ~rest;
-      if (value + rest < this.low + this.range) {
+      const unit = 2 ** (32 - 8 * count);
+      const value = Math.ceil(this.low / unit) * unit;
+      if (value + unit <= this.low + this.range) {
         this.low = value;
         break;
       }
@@ -75,68 +96,93 @@ export class RangeEncoder implements BitCoder {
     return bytes;
   }
 
+  private renew(): void {
+    while (this.range < LEAST) {
+      this.shift();
+      this.range <<= 8;
+    }
+  }
+
   private shift(): void {
-    if (this.low < 0xff0000 || this.low >= 0x1000000) {
-      const carry = this.low >>> 24;
+    const carry = this.low < 2 ** 32 ? 0 : 1;
+    if (this.low < 0xff000000 || carry > 0) {
       if (this.cache >= 0) this.front.push((this.cache + carry) & 255);
       for (; this.pending > 0; this.pending--) this.front.push((255 + carry) & 255);
-      this.cache = (this.low >>> 16) & 255;
+      this.cache = (this.low >>> 24) & 255;
     } else this.pending++;
-    this.low = (this.low & 0xffff) << 8;
+    this.low = (this.low << 8) >>> 0;
   }
 }
 
-export class RangeDecoder implements BitCoder {
-  private code = 0;
-  private range = 1 << 24;
-  private end: number;
+export class RangeDecoder implements Coder {
+  readonly #bytes: Uint8Array;
+  #position: number;
+  #end: number;
+  #code = 0;
+  #range = FULL;
 
-  constructor(
-    private readonly bytes: Uint8Array,
-    private position: number,
-  ) {
-    this.end = bytes.length;
-    for (let i = 0; i < 3; i++) this.code = (this.code << 8) | this.next();
+  constructor(bytes: Uint8Array, position: number) {
+    this.#bytes = bytes;
+    this.#position = position;
+    this.#end = bytes.length;
+    for (let i = 0; i < 4; i++) this.#code = (this.#code << 8) | this.#next();
   }
 
-  bit(p: number, _bit?: number): number {
-    const bound = (this.range * p) | 0;
+  bit(p: number): number {
+    const bound = Math.imul(this.#range >>> 14, p) >>> 2;
     let bit = 1;
-    if (this.code < bound) this.range = bound;
+    if (this.#code < bound) this.#range = bound;
     else {
-      this.code -= bound;
-      this.range -= bound;
+      this.#code -= bound;
+      this.#range -= bound;
       bit = 0;
     }
-    while (this.range < 65536) {
-      this.code = (this.code << 8) | this.next();
-      this.range <<= 8;
-    }
+    this.#renew();
     return bit;
   }
 
-  raw(bytes: Uint8Array): void {
-    if (bytes.length > this.end) throw new Error('a tensor is too long');
-    this.end -= bytes.length;
-    bytes.set(this.bytes.subarray(this.end, this.end + bytes.length));
+  target(): number {
+    return Math.min((this.#code / (this.#range >>> 14)) | 0, FREQUENCIES - 1);
+  }
+
+  narrow(low: number, high: number): void {
+    const unit = this.#range >>> 14;
+    this.#code -= Math.imul(unit, low);
+    this.#range = Math.imul(unit, high - low);
+    this.#renew();
+  }
+
+  raw(bytes: Uint8Array, start: number, step: number): void {
+    const count = Math.ceil((bytes.length - start) / step);
+    if (count > this.#end) throw new Error('a tensor is too long');
+    let from = (this.#end -= count);
+    for (let i = start; i < bytes.length; i += step) bytes[i] = this.#bytes[from++];
   }
 
   /** Whether the two ends met: the coded bits reach to the verbatim bytes, give or take the bytes read ahead. */
   get exhausted(): boolean {
-    return this.position >= this.end && this.position <= this.end + 3;
+    return this.#position >= this.#end && this.#position <= this.#end + 4;
   }
 
-  private next(): number {
-    // Past the end zeros come; `exhausted` and the checksum tell a damaged stream.
-    return this.position < this.bytes.length ? this.bytes[this.position++] : (this.position++, 0);
+  #renew(): void {
+    while (this.#range < LEAST) {
+      this.#code = (this.#code << 8) | this.#next();
+      this.#range <<= 8;
+    }
+  }
+
+  /** Past the end zeros come; `exhausted` and the checksum tell a damaged stream. */
+  #next(): number {
+    const at = this.#position++;
+    return at < this.#bytes.length ? this.#bytes[at] : 0;
   }
 }
 
 /** Codes a non-negative integer below 2³⁰ (Elias gamma of `value + 1`). */
-export function codeNumber(coder: BitCoder, value = 0): number {
+export function codeNumber(coder: Coder, value = 0): number {
   let length = 0;
-  while (length < 30 && coder.bit(0.5, (value + 1) >> length > 1 ? 1 : 0)) length++;
+  while (length < 30 && coder.bit(EVEN, (value + 1) >> length > 1 ? 1 : 0)) length++;
   let result = 1;
-  while (length-- > 0) result = result * 2 + coder.bit(0.5, ((value + 1) >> length) & 1);
+  while (length-- > 0) result = result * 2 + coder.bit(EVEN, ((value + 1) >> length) & 1);
   return result - 1;
 }

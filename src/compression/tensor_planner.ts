@@ -1,14 +1,17 @@
 /** Chooses the smallest encoding of each tensor by trying them. Encoder only; the format is in `tensor_codec.ts`. */
 import { codePlanes } from './byte_model.js';
-import { codeIndices, type IndexMode, type UnitDensity } from './index_model.js';
+import { codeIndices, type IndexMode, usualWeights } from './index_model.js';
+import { fitWeights } from './mask_fit.js';
 import { RangeEncoder } from './range_coder.js';
-import { blankPlan, type Codebook, type TensorBytes, type TensorHistory, type TensorPlan } from './tensor_codec.js';
+import { type Codebook, type TensorBytes, type TensorHistory, type TensorPlan } from './tensor_codec.js';
 
 const MAX_SYMBOLS = 65536;
 /** Byte planes are coded bit by bit, an order of magnitude slower than copied: only where a tensor is small. */
 const MAX_MODELLED_VALUES = 65536;
 /** Modes are tried on at most this many values. */
-const TRIAL_VALUES = 1 << 20;
+const TRIAL_VALUES = 1 << 18;
+/** Contexts take several times as long as independent symbols: in a tensor of more values they must save a twentieth. */
+const SMALL = 32768;
 const MAX_LAG = 64;
 
 /** Facts of one tensor that planning needs, found once. */
@@ -44,10 +47,12 @@ export type Quantity = 'float' | 'signed' | 'unsigned';
 /** The plan for tensor `at`; `history` is what has been written before it. */
 export function planTensor(facts: readonly TensorFacts[], at: number, history: TensorHistory): TensorPlan {
   const { tensor, codebook, copyOf } = facts[at];
-  if (copyOf >= 0) return { ...blankPlan(), kind: 'copy', of: copyOf };
+  if (copyOf >= 0) return { kind: 'copy', of: copyOf };
   let best: Planned | null = null;
+  let mode: IndexMode | undefined;
   for (const candidate of codebook === null ? [] : candidateCodebooks(facts, codebook)) {
-    const planned = planIndices(tensor, candidate, history);
+    const planned = planIndices(tensor, candidate, mode);
+    mode = planned.plan.mode;
     // A codebook that stands in the file already, or that another tensor needs anyway, costs this one nothing.
     const shared = history.codebooks.includes(candidate) || facts.some((f, i) => i !== at && f.codebook === candidate);
     const table = planPlanes(candidate);
@@ -77,7 +82,7 @@ function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Pla
       planes |= 1 << k;
     }
   }
-  return { plan: { ...blankPlan(), planes }, size };
+  return { plan: { kind: 'planes', planes }, size };
 }
 
 /** The tensor's own values, and the largest set of another tensor that contains them and is not out of proportion. */
@@ -92,42 +97,42 @@ function candidateCodebooks(facts: readonly TensorFacts[], own: Codebook): Codeb
   return largest === own ? [own] : [own, largest];
 }
 
-function planIndices(tensor: TensorBytes, codebook: Codebook, history: TensorHistory): Planned {
+/** `chosen` is the mode found with another codebook, which orders the same values alike. */
+function planIndices(tensor: TensorBytes, codebook: Codebook, chosen?: IndexMode): Planned {
   const { columns } = tensor;
   const indices = indicesOf(tensor, codebook);
   const symbols = codebook.bytes.length / codebook.width;
-  const common = commonest(indices, symbols);
-  const plan: TensorPlan = { ...blankPlan(), kind: 'indices', codebook, common, indices };
-  const independent: IndexMode = { independent: true, transposed: false, lag: 1 };
-  if (symbols === 1) return { plan: { ...plan, mode: independent }, size: 0 };
+  const { common, share } = commonest(indices, symbols);
+  const independent: IndexMode = { lag: 0, transposed: false, weights: new Int8Array() };
+  const plan = (mode: IndexMode): TensorPlan => ({ kind: 'indices', codebook, common, indices, mode });
+  if (symbols === 1) return { plan: plan(independent), size: 0 };
 
-  const rows = indices.length / columns;
-  const trialRows = Math.min(rows, Math.max(1, Math.floor(TRIAL_VALUES / columns)));
-  const trial = trialRows === rows ? indices : indices.slice(0, trialRows * columns);
-  const cost = (mode: IndexMode): number => trialSize(trial, columns, symbols, common, mode, history.density);
-  let mode = independent;
-  // Modelling contexts is several times slower: in a large tensor it must earn that.
-  let size = cost(independent) * (trial === indices ? 1 : 0.98);
+  const rows = Math.min(indices.length / columns, Math.max(1, Math.floor(TRIAL_VALUES / columns)));
+  const trial = indices.subarray(0, rows * columns);
+  const cost = (mode: IndexMode): number => {
+    const encoder = new RangeEncoder();
+    codeIndices(encoder, trial, columns, symbols, common, mode);
+    return encoder.length * (indices.length / trial.length) + 1;
+  };
+  if (chosen !== undefined) return { plan: plan(chosen), size: cost(chosen) };
+
+  const plain = cost(independent);
+  const large = indices.length > SMALL;
+  // Where no symbol stands out, rows and columns tell little.
+  if (large && share < 0.25) return { plan: plan(independent), size: plain };
+  let best: IndexMode | null = null;
+  let size = Infinity;
+  const attempt = (mode: IndexMode): void => {
+    const candidate = cost(mode);
+    if (candidate >= size) return;
+    size = candidate;
+    best = mode;
+  };
   for (const transposed of rows > 1 && columns > 1 ? [false, true] : [false]) {
-    const lags = likelyLags(trial, trialRows, columns, common, transposed);
-    for (const lag of lags) {
-      const candidate = { independent: false, transposed, lag };
-      const candidateSize = cost(candidate);
-      if (candidateSize < size) {
-        size = candidateSize;
-        mode = candidate;
-      }
-    }
+    for (const lag of likelyLags(trial, rows, columns, common, transposed)) attempt({ lag, transposed, weights: usualWeights(lag) });
   }
-  return { plan: { ...plan, mode }, size: size * (indices.length / trial.length) + 1 };
-}
-
-function trialSize(
-  indices: Uint16Array, columns: number, symbols: number, common: number, mode: IndexMode, density: UnitDensity,
-): number {
-  const encoder = new RangeEncoder();
-  codeIndices(encoder, indices, columns, symbols, common, mode, density);
-  return encoder.length;
+  if (size < 1.1 * plain) attempt({ ...best!, weights: fitWeights(trial, columns, common, best!) });
+  return size < (large ? 0.95 : 1) * plain ? { plan: plan(best!), size } : { plan: plan(independent), size: plain };
 }
 
 /** Lag 1 and the two distances at which uncommon symbols coincide most, as rows of pixels one above the other do. */
@@ -150,17 +155,12 @@ function likelyLags(indices: Uint16Array, rows: number, columns: number, common:
   return [1, ...scores.slice(0, 2).map(({ lag }) => lag)];
 }
 
-function commonest(indices: Uint16Array, symbols: number): number {
+function commonest(indices: Uint16Array, symbols: number): { common: number; share: number } {
   const counts = new Uint32Array(symbols);
   for (let i = 0; i < indices.length; i++) counts[indices[i]]++;
-  return counts.indexOf(Math.max(...chunkMaxima(counts)));
-}
-
-/** Maxima of pieces short enough for a spread call. */
-function chunkMaxima(values: Uint32Array): number[] {
-  const maxima: number[] = [];
-  for (let i = 0; i < values.length; i += 4096) maxima.push(Math.max(...values.subarray(i, i + 4096)));
-  return maxima;
+  let common = 0;
+  for (let s = 1; s < symbols; s++) if (counts[s] > counts[common]) common = s;
+  return { common, share: counts[common] / indices.length };
 }
 
 /** The values of a tensor as unsigned words, whatever its alignment. */

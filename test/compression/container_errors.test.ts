@@ -24,7 +24,7 @@ function withText(text: string): Uint8Array {
     codeNumber(encoder, bytes.length);
     codeText(encoder, bytes);
     codeNumber(encoder, 0);
-    encoder.raw(new Uint8Array(0));
+    encoder.raw(new Uint8Array(0), 0, 1);
   });
 }
 
