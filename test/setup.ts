@@ -9,6 +9,8 @@ const optional = (...name: string[]): Promise<unknown> => import(/* @vite-ignore
 
 /** Dawn, as the `navigator.gpu` that the host's backend looks for when it is imported. */
 async function offerWebGPU(): Promise<void> {
+  // Once per process: a second one would let the first, on which the backend runs, be collected.
+  if ((globalThis.navigator as { gpu?: object } | undefined)?.gpu !== undefined) return;
   const { create, globals } = (await optional('webgpu').catch((cause: unknown) => {
     throw new Error("test/setup: the backend 'webgpu' needs the package webgpu in Node: npm install --no-save webgpu", { cause });
   })) as { create: (flags: string[]) => unknown; globals: object };
