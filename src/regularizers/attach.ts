@@ -5,13 +5,21 @@ import type { serialization, Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { checkBoolean, checkKeys, checkNames, describe } from '../checks.js';
 import { addLayerLoss, checkSameHost, hostAddsLosses, isBiasSlot, isModel, placedLayers, RegularizerBase, regularizerSlots, setSlotRegularizer, variableOf, type PlacedLayer, type Regularizer, type RegularizerSlot } from '../host.js'; // prettier-ignore
 import { GmmPrior } from './gmm_prior.js';
+import { GrOWL } from './growl.js';
 
 type PlacedSlot = RegularizerSlot & PlacedLayer;
 
+/** What can be put onto a model that exists. */
+export type Attachable = GmmPrior | GrOWL;
+
 /** What a prior governs in a model. */
-export interface GovernedWeight extends PlacedSlot {
-  prior: GmmPrior;
+export interface GovernedWeight<P extends Attachable = GmmPrior> extends PlacedSlot {
+  prior: P;
 }
+
+const isAttachable = (term: unknown): term is Attachable => term instanceof GmmPrior || term instanceof GrOWL;
+
+const called = (prior: Attachable): string => (prior instanceof GmmPrior ? `gmmPrior '${prior.name}'` : 'this growl');
 
 export interface AttachRegularizerArgs {
   /** Names of the layers, each with all that is inside it (a wrapper, a nested model); default: every layer with a kernel. */
@@ -62,23 +70,25 @@ export class RegularizerSum extends RegularizerBase {
 const losses = new WeakMap<Tensor, Map<Regularizer, () => void>>();
 
 /**
- * Adds `prior` to weights of a built model (trained or loaded), compiled or not. A regularizer that the layer has already
+ * Adds `prior`, a `gmmPrior` or a `growl`, to weights of a built model (trained or loaded), compiled or not. A regularizer that the layer has already
  * stays; both energies count, and a resumable save carries both.
  * @returns the model.
  * @throws Error if a named layer is unknown, has no such weight, or carries the prior already.
  */
-export function attachRegularizer(model: LayersModel, prior: GmmPrior, args: AttachRegularizerArgs = {}): LayersModel {
+export function attachRegularizer(model: LayersModel, prior: Attachable, args: AttachRegularizerArgs = {}): LayersModel {
   const who = 'attachRegularizer';
   checkSameHost(who, model);
-  if (!(prior instanceof GmmPrior)) throw new Error(`${who}: expected a prior made by gmmPrior(…), got ${describe(prior)}.`);
+  if (!isAttachable(prior)) throw new Error(`${who}: expected a prior made by gmmPrior(…) or growl(…), got ${describe(prior)}.`);
   checkKeys(who, args, ['layers', 'biases']);
   if (args.layers !== undefined) checkNames(who, 'layers', args.layers);
   checkBoolean(who, 'biases', args.biases ?? false);
   const chosen = chooseSlots(who, model, args);
   const already = chosen.find(({ regularizer }) => termsOf(regularizer).includes(prior));
   if (already && !prior.isDetached(variableOf(already.weight))) {
-    throw new Error(`${who}: layer '${already.layer.name}' carries gmmPrior '${prior.name}' already. Leave it out of \`layers\`, or call detachRegularizer(model, prior) first.`);
+    throw new Error(`${who}: layer '${already.layer.name}' carries ${called(prior)} already. Leave it out of \`layers\`, or call detachRegularizer(model, prior) first.`);
   }
+  // A list of λ may be too long for a kernel, a bias has no rows.
+  if (prior instanceof GrOWL) for (const { layer, weight } of chosen) prior.lambdas(prior.layoutOf(weight.shape as number[]).rows, `layer '${layer.name}'`);
   for (const slot of chosen) {
     const weight = variableOf(slot.weight);
     const remaining = termsOf(slot.regularizer).filter((term) => term !== prior);
@@ -90,7 +100,7 @@ export function attachRegularizer(model: LayersModel, prior: GmmPrior, args: Att
   return model;
 }
 
-function addLoss(slot: PlacedSlot, prior: GmmPrior): void {
+function addLoss(slot: PlacedSlot, prior: Attachable): void {
   const weight = variableOf(slot.weight);
   const removers = losses.get(weight) ?? new Map<Regularizer, () => void>();
   if (removers.has(prior)) return;
@@ -104,11 +114,11 @@ function addLoss(slot: PlacedSlot, prior: GmmPrior): void {
  * where the model was built or loaded with them; {@link attachRegularizer} does it itself.
  */
 export function addForgottenLosses(model: LayersModel): void {
-  for (const entry of governedWeights(model)) if (!hostAddsLosses(entry)) addLoss(entry, entry.prior);
+  for (const entry of attachedWeights(model, isAttachable)) if (!hostAddsLosses(entry)) addLoss(entry, entry.prior);
 }
 
 /** Whether the weight feeds its prior's mixture: not detached, and trainable unless frozen ones are asked for. */
-export function takesPart({ prior, weight, carrier }: GovernedWeight): boolean {
+export function takesPart({ prior, weight, carrier }: GovernedWeight<Attachable>): boolean {
   return prior.governs(variableOf(weight)) && (prior.includeFrozen || carrier.trainableWeights.includes(weight));
 }
 
@@ -119,10 +129,10 @@ const boundByHost = new WeakMap<Tensor, Set<Regularizer>>();
  * Takes `prior` (default: every prior) off the model's weights; other regularizers stay.
  * @throws Error if there is nothing to take off.
  */
-export function detachRegularizer(model: LayersModel, prior?: GmmPrior): LayersModel {
-  const governed = governedWeights(model).filter((entry) => prior === undefined || entry.prior === prior);
+export function detachRegularizer(model: LayersModel, prior?: Attachable): LayersModel {
+  const governed = attachedWeights(model, isAttachable).filter((entry) => prior === undefined || entry.prior === prior);
   if (governed.length === 0) {
-    throw new Error(`detachRegularizer: no weight of model '${model.name}' carries ${prior ? `gmmPrior '${prior.name}'` : 'a prior'}. priorsOf(model) lists what it has.`);
+    throw new Error(`detachRegularizer: no weight of model '${model.name}' carries ${prior ? called(prior) : 'a prior'}. priorsOf(model) lists what it has.`);
   }
   for (const entry of governed) {
     const weight = variableOf(entry.weight);
@@ -148,10 +158,17 @@ export function priorsOf(model: LayersModel): GmmPrior[] {
 /** Every weight of the model that carries a prior, frozen ones included; each (weight, prior) once. */
 export function governedWeights(model: LayersModel): GovernedWeight[] {
   checkSameHost('priorsOf', model);
+  return attachedWeights(model, (term) => term instanceof GmmPrior);
+}
+
+/** Every weight of the model that carries a growl penalty, frozen ones included. */
+export const growlWeights = (model: LayersModel): GovernedWeight<GrOWL>[] => attachedWeights(model, (term) => term instanceof GrOWL);
+
+function attachedWeights<P extends Attachable>(model: LayersModel, chosen: (term: unknown) => term is P): GovernedWeight<P>[] {
   return placedLayers(model).flatMap((placed) =>
     regularizerSlots(placed.layer).flatMap((slot) =>
       termsOf(slot.regularizer)
-        .filter((term): term is GmmPrior => term instanceof GmmPrior)
+        .filter(chosen)
         .map((prior) => ({ ...placed, ...slot, prior })),
     ),
   );
