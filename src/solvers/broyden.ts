@@ -10,7 +10,7 @@ import { solverLimits, solveWith, type MakeMethod, type Solution, type SolveOpti
 import type { StateMap } from './space.js';
 
 export interface BroydenArgs extends SolverArgs {
-  /** Updates of the inverse that are kept. Integer ≥ 1. Default 30. */
+  /** Updates of the inverse after which it is begun afresh from −I. Integer ≥ 1. Default 30. */
   window?: number;
   /** Length α of a step, in (0, 1]. Default 1. */
   stepSize?: number;
@@ -27,18 +27,27 @@ const CANCELLED = 1e-6;
 
 const broydenMethod = ({ window, stepSize, lineSearch }: Own): MakeMethod => (space) => {
   const { scalars: s } = space;
-  const us = space.ring(window);
-  const vs = space.ring(window);
+  let us = space.ring(window);
+  let vs = space.ring(window);
   const search = new LineSearch(space, stepSize, lineSearch ? HALVINGS : 0);
   type Vector = Parameters<typeof space.dot>[0];
   let gBefore: Vector | null = null;
-  let updates = 0;
+  let restarts = 0;
   let skippedUpdates = space.hold(s.fill(0));
   return {
     usesDifference: true,
     step({ z, difference, norm, active }) {
       const g = difference!;
       const accepted = search.accepted(norm);
+      if (us.length === window) {
+        // Forgetting single updates instead, as TorchDEQ does, makes contractions diverge: the later ones were made on top of them.
+        us.clear();
+        vs.clear();
+        [us, vs] = [space.ring(window), space.ring(window)];
+        space.release(gBefore!);
+        gBefore = null;
+        restarts++;
+      }
       // w = −B⁻¹g; the next direction, once B⁻¹ has learnt from the last step.
       let w = us.length === 0 ? g : us.sum(vs.dots(g), -1, g);
       if (gBefore !== null) {
@@ -51,24 +60,18 @@ const broydenMethod = ({ window, stepSize, lineSearch }: Own): MakeMethod => (sp
         const denominator = s.sub(vg, vgBefore);
         const learns = s.mul(accepted, s.less(s.mul(s.add(s.abs(vg), s.abs(vgBefore)), CANCELLED), s.abs(denominator)));
         const inverse = s.where(learns, s.div(1, s.where(learns, denominator, 1)), 0);
-        // u = (Δz − B⁻¹Δg) / vᵀΔg. B⁻¹g before is −direction, unless the window has let go of a part of B⁻¹ since.
-        const forgot = updates > window;
-        const u = forgot
-          ? space.sum([inverse, w], [inverse, dz], [s.mul(inverse, -1), us.sum(vs.dots(gBefore), -1, gBefore)])
-          : whole
-            ? space.sum([inverse, w])
-            : space.sum([inverse, w], [s.mul(inverse, s.sub(search.stepSize, 1)), before]);
+        // u = (Δz − B⁻¹Δg) / vᵀΔg, where B⁻¹g before is −direction
+        const u = whole ? space.sum([inverse, w]) : space.sum([inverse, w], [s.mul(inverse, s.sub(search.stepSize, 1)), before]);
         w = space.sum([1, w], [s.mul(vg, -1), u]);
         us.push(u);
         vs.push(v);
-        updates++;
         skippedUpdates = space.exchange(skippedUpdates, s.add(skippedUpdates, s.mul(active, s.sub(accepted, learns))));
       }
       const gNow = gBefore === null ? g : space.select(accepted, g, gBefore);
       gBefore = gBefore === null ? space.hold(gNow) : space.exchange(gBefore, gNow);
       return search.next(accepted, z, w, norm);
     },
-    counts: () => ({ skippedUpdates }),
+    counts: () => ({ skippedUpdates, restarts }),
     inverse: () => (us.length === 0 ? null : { u: us.matrix(), v: vs.matrix() }),
   };
 };
@@ -78,8 +81,8 @@ const broydenMethod = ({ window, stepSize, lineSearch }: Own): MakeMethod => (sp
  * B₀⁻¹ = −I, B⁻¹ ← B⁻¹ + (Δz − B⁻¹Δg) ΔzᵀB⁻¹ / (ΔzᵀB⁻¹Δg). One evaluation of f per iteration, memory for 2·`window` states,
  * 4·(updates kept)·size multiplications. Converges superlinearly where it converges, also where f is expansive.
  *
- * Updates whose denominator is all rounding are left out (`counts.skippedUpdates`); beyond `window` updates the oldest are forgotten. The
- * estimate can serve the backward pass too (see `implicit`'s `start` and `answer`; Ramzi et al., SHINE, ICLR 2022).
+ * Updates whose denominator is all rounding are left out (`counts.skippedUpdates`); after `window` updates all are forgotten (`counts.restarts`).
+ * The estimate can serve the backward pass too, see `inverseEstimate` of `implicit`.
  *
  * ```js
  * const {state: [z]} = broyden({tolerance: 1e-5}).solve(([z]) => [tf.sub(tf.mul(z, -3), 1)], [tf.zeros([4, 2])]); // −¼, f is expansive

@@ -14,7 +14,7 @@ export interface Iteration<V, S> {
   difference: V | null;
   /** ‖f(z) − z‖ per sample. */
   norm: S;
-  /** The least norm so far, this one included. */
+  /** The norm at the best iterate so far, this one included. */
   leastNorm: S;
   /** Samples that go on; the others' next iterate is not looked at. */
   active: S;
@@ -53,8 +53,7 @@ export class Progress<S> {
   /** The iteration (from 1) at which f was not finite, or 0. */
   nonFiniteAt: S;
   iterations: S;
-  /** The least residual so far (absolute or relative, as it is stopped by), and the norm and size that went with it. */
-  least: S;
+  /** ‖f(z) − z‖ and ‖f(z)‖ at the best iterate: the one that met the tolerance, until then the one of least norm. */
   leastNorm: S;
   leastSize: S;
   /** The residual at each iteration. */
@@ -69,7 +68,7 @@ export class Progress<S> {
     const held = (value: number) => space.hold(space.scalars.fill(value));
     this.active = held(1);
     [this.converged, this.diverged, this.nonFiniteAt, this.iterations] = [held(0), held(0), held(0), held(0)];
-    [this.least, this.leastNorm, this.leastSize] = [held(HUGE), held(HUGE), held(HUGE)];
+    [this.leastNorm, this.leastSize] = [held(HUGE), held(HUGE)];
   }
 
   /** Takes notice of the residuals at an iterate; returns the samples for which it is the best so far. */
@@ -81,15 +80,14 @@ export class Progress<S> {
     // NaN is not less than anything.
     const finite = s.less(s.add(norm, size), HUGE);
     // Where a sample is not active or not finite, nothing is less.
-    const candidate = s.where(s.mul(this.active, finite), residual, HUGE);
-    const better = s.less(candidate, this.least);
-    const low = s.less(candidate, tolerance);
-    const lost = s.mul(s.mul(this.active, finite), s.less(s.mul(this.leastNorm, DIVERGENCE), s.where(finite, norm, 0)));
+    const counts = s.mul(this.active, finite);
+    const low = s.less(s.where(counts, residual, HUGE), tolerance);
+    const better = s.add(low, s.mul(s.not(low), s.less(s.where(counts, norm, HUGE), this.leastNorm)));
+    const lost = s.mul(s.not(low), s.less(s.mul(this.leastNorm, DIVERGENCE), s.where(counts, norm, 0)));
     const broken = s.mul(this.active, s.not(finite));
     const { trace } = this;
     this.#replace({
       iterations: s.add(this.iterations, this.active),
-      least: s.where(better, residual, this.least),
       leastNorm: s.where(better, norm, this.leastNorm),
       leastSize: s.where(better, size, this.leastSize),
       converged: s.add(this.converged, low),
@@ -108,7 +106,7 @@ export class Progress<S> {
     return !this.#space.any(this.active);
   }
 
-  #replace(values: Partial<Record<'active' | 'converged' | 'diverged' | 'nonFiniteAt' | 'iterations' | 'least' | 'leastNorm' | 'leastSize', S>>): void {
+  #replace(values: Partial<Record<'active' | 'converged' | 'diverged' | 'nonFiniteAt' | 'iterations' | 'leastNorm' | 'leastSize', S>>): void {
     for (const [name, value] of Object.entries(values) as [keyof typeof values, S][]) this[name] = this.#space.exchange(this[name], value);
   }
 }
