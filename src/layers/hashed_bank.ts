@@ -40,7 +40,8 @@ const OPTIONS = ['buckets', 'kernelInitializer', 'kernelRegularizer', 'kernelCon
  * const model = tf.model({inputs: x, outputs: y});
  * ```
  *
- * The bank is one weight of one layer: saved once, one step of the optimizer, its gradient the sum over all layers that use it.
+ * The bank is one weight of one layer: saved once, one step of the optimizer, its gradient the sum over all layers that use it. The seeds are in
+ * the configs of those layers, not with the bank's numbers: numbers set into a model that was built with other seeds are not refused.
  *
  * When not to use it: with one hashed layer, whose own stored weights do the same; in a `tf.sequential`, which has no second input.
  */

@@ -54,7 +54,8 @@ type FusedActivation = (typeof FUSED)[number];
  *
  * Costs. Parameters: K + units. Time: that of a dense layer and that of expanding V, with its transpose for the gradient (see the benchmark
  * `hashing`). Memory: V while a step runs. `predict` keeps V (inputs · units float32, one tensor in `tf.memory()`) until the weights change
- * and the layer is used again, or is disposed of; training keeps nothing, on webgl but one list of positions.
+ * and the layer is used again, or is disposed of. Training keeps nothing; on webgl, which cannot add to a place, an index of
+ * tiles + buckets numbers. No backend keeps an index of the virtual weights for expanding them: hashes are computed again.
  *
  * ```js
  * const model = tf.sequential();

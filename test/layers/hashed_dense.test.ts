@@ -1,6 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { constraints, input, initializers, layers, loadLayersModel, model as functionalModel, regularizers, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { encodeModelArtifacts } from '../../src/compression/container.js';
+import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { regularizerSlots } from '../../src/host.js';
 import { xxHash32 } from '../../src/kernels/hashed_weights/hash.js';
 import { locate } from '../../src/kernels/hashed_weights/matrix.js';
 import { hashedBank } from '../../src/layers/hashed_bank.js';
@@ -232,6 +235,21 @@ describe('what a file holds of a hashed layer', () => {
     const loaded = await saveAndLoad(model);
     expect(loaded.layers[0].getConfig()['seed']).toBe(4294967295);
     expect(await values(loaded.predict(x) as tf.Tensor)).toEqual(await values(model.predict(x) as tf.Tensor));
+  });
+
+  it('passes through the compressed file format, seed and weights exact', async () => {
+    const { model } = network({ seed: 123456789, tile: [3, 2] });
+    const loaded = await loadLayersModel(tf.io.fromMemory(decodeModelArtifacts(encodeModelArtifacts(await savedArtifacts(model)))));
+    const x = seeded([3, 6], 1);
+    expect(await values(loaded.predict(x) as tf.Tensor)).toEqual(await values(model.predict(x) as tf.Tensor));
+  });
+
+  it('can be governed by a prior: the stored weights are the layer’s kernel', () => {
+    const { layer } = network();
+    expect(regularizerSlots(layer).map(({ slot, weight }) => [slot, weight.shape])).toEqual([['kernelRegularizer', [15]], ['biasRegularizer', [5]]]);
+    const bank = hashedBank({ buckets: 9 });
+    bank.apply(input({ shape: [2] }));
+    expect(regularizerSlots(bank).map(({ slot, weight }) => [slot, weight.shape])).toEqual([['kernelRegularizer', [9]]]);
   });
 
   it('is refused where it was hashed with another seed, tile, sign or version', async () => {

@@ -8,9 +8,9 @@ import { DENSE_PRODUCT, type DenseProductAttrs } from './wasm.js';
  * Differentiable any number of times.
  */
 export function denseProduct(a: Tensor2D, b: Tensor2D, transposeA = false, transposeB = false): Tensor2D {
-  if (tfc.getKernel(DENSE_PRODUCT, tfc.getBackend()) == null) return tfc.matMul(a, b, transposeA, transposeB);
   const [inner, other] = [a.shape[transposeA ? 0 : 1], b.shape[transposeB ? 1 : 0]];
   if (inner !== other) throw new Error(`denseProduct: inner lengths must agree, got [${a.shape}] and [${b.shape}] with transposeA ${transposeA}, transposeB ${transposeB}.`);
+  if (tfc.getKernel(DENSE_PRODUCT, tfc.getBackend()) == null) return tfc.matMul(a, b, transposeA, transposeB);
   return tfc.engine().runKernel<Tensor2D>(DENSE_PRODUCT, { a, b }, { transposeA, transposeB } as unknown as NamedAttrMap);
 }
 
