@@ -129,6 +129,12 @@ function inOrder(nodes: TapeNode[]): TapeNode[] {
   return [...ordered];
 }
 
+/** Puts the tape that is being recorded on in order, see {@link inOrder}: for whoever differentiates once more through saved outputs. */
+export function orderTape(): void {
+  const tape = state().activeTape;
+  if (isRecording() && tape != null) tape.splice(0, tape.length, ...inOrder([...tape]));
+}
+
 /** Disposes of what `nodes` saved for their gradients. */
 export function freeSaved(nodes: readonly TapeNode[]): void {
   for (const { saved } of nodes) for (const tensor of saved) tensor.dispose();

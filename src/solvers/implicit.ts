@@ -5,11 +5,11 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import { serialization, type Tensor } from '@tensorflow/tfjs-core';
 import { linearize, type Linearization } from '../autodiff/linearize.js';
-import { disposeWithTape, isRecording } from '../autodiff/tape.js';
+import { disposeWithTape, isRecording, orderTape } from '../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
 import { equilibrium, joined, parted, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { revive, serialized } from './serialized.js';
-import { failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
+import { failureKey, failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
 import type { StateMap } from './space.js';
 
 export interface ImplicitArgs {
@@ -130,7 +130,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     const failure = failureOf('implicit (backward pass)', report, solver.limits) ?? 'implicit (backward pass): the residual is above acceptable.';
     const message = `${failure} ${CONSEQUENCES[ifUnsolved]}`;
     if (ifUnsolved === 'throw') throw new Error(message);
-    warnOnce(`implicit ${report.reason}`, message);
+    warnOnce(`implicit ${failureKey(report, solver.limits)}`, message);
   }
 
   /** The solution of the backward pass, with what `ifUnsolved` says in the place of samples that have none. */
@@ -148,6 +148,8 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
   /** The gradients as functions of z*, the cotangents and `wrt`, for second derivatives: u is an equilibrium itself. */
   #recorded(problem: EquilibriumProblem, state: Tensor[], cotangents: Tensor[]): Tensor[] {
     const { f, wrt } = problem;
+    // Else the saved z* would not be seen to depend on anything.
+    orderTape();
     const map = (u: Tensor[]) => {
       const tangent = linearize((...z) => f(z), state);
       const image = tangent.vjp(u).map((part, i) => tfc.add(part, cotangents[i]));

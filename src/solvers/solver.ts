@@ -18,7 +18,7 @@ export interface SolverArgs {
   maxIterations?: number;
   /** On webgl, where looking waits for the GPU: iterations between looks at whether all samples are done. Integer ≥ 1. Default 5. */
   checkEvery?: number;
-  /** Where a sample does not converge: warn, once for each kind of failure, or throw. Default `warn`. */
+  /** Where a sample does not converge: warn, once for each kind of failure and setting, or throw. Default `warn`. */
   onFailure?: 'warn' | 'throw';
 }
 
@@ -199,10 +199,13 @@ export function failureOf(who: string, report: SolveReport, { tolerance, stop, m
     : `${who}: ${many} did not converge within ${maxIterations} evaluations; ${state}. Raise maxIterations or the tolerance, or take another solver.`;
 }
 
+/** Failures that are told once: of a kind, under the same limits. */
+export const failureKey = ({ reason }: SolveReport, { tolerance, stop, maxIterations }: SolverLimits): string => `${reason} ${stop} ${tolerance} ${maxIterations}`;
+
 function tellFailure(who: string, report: SolveReport, limits: SolverLimits): void {
   const failure = failureOf(who, report, limits);
   if (failure !== null && limits.onFailure === 'throw') throw new Error(failure);
-  if (failure !== null) warnOnce(`${who} ${report.reason}`, failure);
+  if (failure !== null) warnOnce(`${who} ${failureKey(report, limits)}`, failure);
 }
 
 /** Solves whose report nobody asked for. */

@@ -133,7 +133,7 @@ describe('a solve', () => {
     expect(await looks('free')).toEqual([10, 10, true]);
     expect(await looks('costly')).toEqual([3, 12, true]);
     vi.restoreAllMocks();
-    const reads = vi.spyOn(tf.backend(), 'readSync');
+    const reads = vi.spyOn(tf.engine(), 'readSync');
     const solution = fixedPointIteration({ tolerance: 1e-3, maxIterations: 20 }).solve(half, [tf.zeros([1, 1])], { looking: 'never' });
     expect(reads).not.toHaveBeenCalled();
     expect(solution.known).toBeNull();
@@ -285,16 +285,15 @@ describe('methods', () => {
 describe('failures', () => {
   it('are warned of once for each kind, with the sample, the residual and what to do', async () => {
     const slow: StateMap = ([z]) => [tf.add(tf.mul(z, tf.tensor2d([[0.1], [0.99]])), 1)];
-    const solver = fixedPointIteration({ maxIterations: 5 });
+    const solver = fixedPointIteration({ maxIterations: 6 });
     await solve(solver, slow, [tf.zeros([2, 1])]);
     await solve(solver, slow, [tf.zeros([2, 1])]);
     await solve(solver, ([z]) => [tf.sub(tf.mul(z, -30), 1)], [tf.zeros([1, 1])]);
-    await solve(solver, ([z]) => [tf.log(tf.sub(z, 1))], [tf.zeros([1, 1])]);
+    await solve(solver, ([z]) => [tf.sqrt(tf.sub(z, 1))], [tf.zeros([1, 1])]);
     expect(warnings.filter((text) => text.startsWith('fixedPointIteration:'))).toEqual([
-      expect.stringMatching(/^fixedPointIteration: 1 of 2 samples did not converge within 5 evaluations; the relative residual of the state that is returned is up to 0\.19\d \(sample 1\), tolerance 0\.0001\. Raise maxIterations or the tolerance, or take another solver\.$/),
+      expect.stringMatching(/^fixedPointIteration: 1 of 2 samples did not converge within 6 evaluations; the relative residual of the state that is returned is up to 0\.16\d \(sample 1\), tolerance 0\.0001\. Raise maxIterations or the tolerance, or take another solver\.$/),
       expect.stringMatching(/^fixedPointIteration: the iterates ran away in 1 of 1 samples; .*Damp the steps, take anderson, broyden or newtonKrylov, or keep f contractive/),
-      // The non-finite one was told in a test above, or here.
-      ...warnings.filter((text) => text.includes('was not finite')),
+      'fixedPointIteration: f was not finite at iteration 1 in sample 0 (1 of 1 samples); the best state before that is returned, which is z₀. Look at the inputs and weights, or damp the steps.',
     ]);
   });
 
