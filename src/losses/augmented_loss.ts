@@ -87,7 +87,7 @@ export function augmentedLoss(args: AugmentedLossArgs): Loss {
       if (predictions.shape.at(-1) !== embedding.inputDim) {
         throw new Error(`${who}: the predictions have ${predictions.shape.at(-1)} classes, '${embedding.name}' has ${embedding.inputDim} tokens. The logits must be scores of those tokens.`);
       }
-      return meanable(sparseProblem(who, targets, predictions, ignore), rows);
+      return meanable(sparseProblem(who, targets, predictions, { ignore }), rows);
     });
   });
 }

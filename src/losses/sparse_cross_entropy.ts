@@ -38,6 +38,6 @@ export function sparseCrossEntropy(args: SparseCrossEntropyArgs = {}): Loss {
   checkKeys(who, args, ['ignore']);
   const ignore = args.ignore === undefined ? undefined : checkNumber(who, 'ignore', args.ignore, INTEGER);
   return withSparseTargets(function sparseCrossEntropy(targets, predictions) {
-    return tfc.tidy(() => meanable(sparseProblem(who, targets, predictions, ignore), CROSS_ENTROPY));
+    return tfc.tidy(() => meanable(sparseProblem(who, targets, predictions, { ignore }), CROSS_ENTROPY));
   });
 }

@@ -36,21 +36,23 @@ export interface SparseProblem {
 
 /**
  * Flattens logits [batch, …, classes] and integer targets [batch, …] or [batch, …, 1]. Rows whose target is `ignore` weigh 0, and the
- * others so much more that the mean over all rows is the mean over those that count.
+ * others so much more that the mean over all rows is the mean over those that count. Where the predictions are not logits, `classes` says
+ * how many there are.
  * @throws Error if the shapes do not fit, or (on cpu, wasm and tensorflow; elsewhere such rows weigh 0) a target is no class.
  */
-export function sparseProblem(who: string, targets: Tensor, predictions: Tensor, ignore?: number): SparseProblem {
+export function sparseProblem(who: string, targets: Tensor, predictions: Tensor, { ignore, classes }: { ignore?: number; classes?: number } = {}): SparseProblem {
   const shape = predictions.shape.slice(0, -1);
-  const classes = predictions.shape.at(-1) ?? 0;
+  const width = predictions.shape.at(-1) ?? 0;
+  const count = classes ?? width;
   const fits = [shape, [...shape, 1]].some((expected) => expected.length === targets.shape.length && expected.every((length, axis) => length === targets.shape[axis]));
   if (shape.length === 0 || !fits) {
     const hint = tfc.util.arraysEqual(targets.shape, predictions.shape) ? ' These look like one-hot rows: give their tf.argMax(targets, -1) instead.' : '';
     throw new Error(`${who}: for predictions [${predictions.shape.join(', ')}] targets must be integers of shape [${[...shape, 1].join(', ')}], got [${targets.shape.join(', ')}].${hint}`);
   }
   const rows = shape.reduce((product, length) => product * length, 1);
-  const attrs = { count: classes, who: `${who}: targets`, fix: `The predictions have ${classes} classes; for padding give ignore: the number that marks it.` };
+  const attrs = { count, who: `${who}: targets`, fix: `There are ${count} classes; for padding give ignore: the number that marks it.` };
   const ids = tokenIds(tfc.reshape(targets, [rows]), ignore === undefined ? attrs : { ...attrs, ignore }) as Tensor1D;
-  const logits = tfc.reshape(predictions, [rows, classes]) as Tensor2D;
+  const logits = tfc.reshape(predictions, [rows, width]) as Tensor2D;
   if (ignore === undefined && areTokensChecked()) return { logits, targets: ids, weights: null, shape };
   const counts = tfc.cast(tfc.greaterEqual(ids, tfc.scalar(0, 'int32')), 'float32') as Tensor1D;
   const weights = ignore === undefined ? counts : (tfc.div(tfc.mul(counts, rows), tfc.maximum(tfc.sum(counts), 1)) as Tensor1D);
@@ -67,8 +69,8 @@ export function meanable({ logits, targets, weights, shape }: SparseProblem, los
 const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
 
 /**
- * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy} or
- * {@link augmentedLoss}. Without it they want one number per class (`expected a batch of elements where each example has shape
+ * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy},
+ * {@link augmentedLoss} or {@link projectedCrossEntropy}. Without it they want one number per class (`expected a batch of elements where each example has shape
  * [length, classes]`); the host excepts only its own `sparseCategoricalCrossentropy`. Call it after each `compile`. `fitDataset` needs none
  * of it, unless its `validationData` are tensors.
  *

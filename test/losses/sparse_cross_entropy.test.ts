@@ -50,7 +50,7 @@ describe('sparseCrossEntropy', () => {
   it('refuses targets that are no classes where it can look for nothing, and leaves them out elsewhere', async () => {
     const loss = () => sparseCrossEntropy()(tf.tensor3d([0, 4, 5, 1, 1, 3], [2, 3, 1]), logits());
     if (areTokensChecked()) {
-      expect(loss).toThrow('sparseCrossEntropy: targets must be integers from 0 to 4, got 5 at position 2 of the batch. The predictions have 5 classes; for padding give ignore: the number that marks it.');
+      expect(loss).toThrow('sparseCrossEntropy: targets must be integers from 0 to 4, got 5 at position 2 of the batch. There are 5 classes; for padding give ignore: the number that marks it.');
     } else {
       expect((await values(loss()))[2]).toBe(0);
     }
