@@ -2,7 +2,8 @@
  * `npm run bench -- <area> [--json] [--backend NAME]`: runs one area and prints its table; with `--json` the last line is one JSON object.
  * An area is a file beside this one that exports `run(options): Promise<Record<string, unknown>>`; where it also exports `backends`, it
  * runs once for each of those in a process of its own, and the result is keyed by backend; `--backend` runs one of them only, here, and
- * gives its result alone. A backend that is not installed is left out, with a line that says so.
+ * gives its result alone. A backend that is not installed is left out, with a line that says so. `--backend webgl` and `webgpu` run it in
+ * headless Chromium.
  */
 
 import { spawn } from 'node:child_process';
@@ -11,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import * as tf from '@tensorflow/tfjs-core';
+import { BROWSER_BACKENDS, runInBrowser } from './browser.js';
 
 export interface BenchOptions {
   /** The backend that is active, for areas that name `backends`. */
@@ -19,7 +21,7 @@ export interface BenchOptions {
   print(line: string): void;
 }
 
-interface Area {
+export interface Area {
   run(options: BenchOptions): Promise<Record<string, unknown>>;
   backends?: readonly string[];
 }
@@ -51,7 +53,7 @@ async function startBackend(backend: string): Promise<void> {
   if (backend === 'wasm') await import('@tensorflow/tfjs-backend-wasm');
   else if (backend === 'cpu') await import('@tensorflow/tfjs-backend-cpu');
   else if (backend === 'tensorflow') await importNative();
-  else throw new Error(`bench: unknown backend '${backend}'. Backends: tensorflow, wasm, cpu.`);
+  else throw new Error(`bench: unknown backend '${backend}'. Backends: tensorflow, wasm, cpu; in Chromium webgl, webgpu.`);
   await tf.setBackend(backend);
   await tf.ready();
   if (tf.getBackend() !== backend) throw new Error(`bench: the backend '${backend}' did not start; '${tf.getBackend()}' is active.`);
@@ -81,6 +83,8 @@ async function main(name: string | undefined, { json, backend }: { json?: boolea
   if (area.backends === undefined) {
     if (backend !== undefined) throw new Error(`bench: the area '${name}' has no choice of backend.`);
     result = await area.run({ print });
+  } else if (backend !== undefined && BROWSER_BACKENDS.includes(backend)) {
+    result = await runInBrowser(name.replaceAll('-', '_'), backend, print);
   } else if (backend !== undefined) {
     await startBackend(backend);
     result = await area.run({ backend, print });
