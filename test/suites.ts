@@ -16,9 +16,10 @@ export const NODE_ONLY: Record<string, string> = {
 /** Need a page. */
 export const BROWSER_ONLY = ['test/browser/**'];
 
-/** Touch no backend, so that once in Node (with cpu) and once in a page (with wasm) is enough. */
+/** Touch no backend, or choose one themselves, so that once in Node (with cpu) and once in a page (with wasm) is enough. */
 export const BACKEND_FREE = [
   'test/benchmarks/**',
+  'test/browser/script_tag.test.ts',
   'test/callbacks/merge_components.test.ts',
   'test/chromium.test.ts',
   'test/compression/codec.test.ts',

@@ -30,8 +30,7 @@ async function pageWith(scripts: string[]): Promise<{ page: ScriptPage; errors: 
   return { page, errors, close: () => frame.remove() };
 }
 
-// The page chooses its backend itself: once is enough.
-if (process.env.TFWS_BACKEND === 'webgl') describe('the build for script tags', () => {
+describe('the build for script tags', () => {
   it('quantises, saves and loads a model in a page, beside the `tf` of the host’s own script tags', async () => {
     const { page, errors, close } = await pageWith([...HOST, OURS]);
     const { tf, tfws } = page;
