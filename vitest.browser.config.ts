@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
 import { chromiumFlags, findChromium } from './test/browser/chromium.js';
-import { BACKEND_FREE, NODE_ONLY } from './test/suites.js';
+import { BACKEND_FREE, NODE_ONLY, SLOW_WITHOUT_GPU } from './test/suites.js';
 
 const HOST = ['core', 'layers', 'backend-cpu', 'backend-wasm', 'backend-webgl', 'backend-webgpu'].map((part) => `@tensorflow/tfjs-${part}`);
 /** Without these two a page gets no SharedArrayBuffer, and wasm no threads. */
@@ -63,7 +63,11 @@ export default defineConfig({
         browser: 'chromium' as const,
         name,
         provide: { backend: name },
-        exclude: [...Object.keys(NODE_ONLY), ...(name === 'wasm' ? [] : BACKEND_FREE)],
+        exclude: [
+          ...Object.keys(NODE_ONLY),
+          ...(name === 'wasm' ? [] : BACKEND_FREE),
+          ...(process.env.TFWS_GPU ? [] : (SLOW_WITHOUT_GPU[name] ?? [])),
+        ],
       })),
     },
   },

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { BACKEND_FREE, BROWSER_ONLY, NODE_ONLY } from './suites.js';
+import { BACKEND_FREE, BROWSER_ONLY, NODE_ONLY, SLOW_WITHOUT_GPU } from './suites.js';
 
 /** The test files that a pattern `folder/**` or `file` names. */
 function filesOf(pattern: string): string[] {
@@ -20,7 +20,7 @@ function sourcesOf(file: string, found = new Set<string>()): Set<string> {
 const imports = (file: string, what: RegExp) => [...sourcesOf(file)].some((source) => what.test(readFileSync(source, 'utf8')));
 
 describe('the lists of suites', () => {
-  it.each([...Object.keys(NODE_ONLY), ...BROWSER_ONLY, ...BACKEND_FREE])('name files that are there: %s', (pattern) => {
+  it.each([...Object.keys(NODE_ONLY), ...BROWSER_ONLY, ...BACKEND_FREE, ...Object.values(SLOW_WITHOUT_GPU).flat()])('name files that are there: %s', (pattern) => {
     expect(filesOf(pattern)).not.toEqual([]);
   });
 

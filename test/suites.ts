@@ -31,3 +31,11 @@ export const BACKEND_FREE = [
   'test/regularizers/mixture_parameters.test.ts',
   'test/suites.test.ts',
 ];
+
+/**
+ * Left out on a backend where a processor draws in a GPU's stead (headless Chromium with SwiftShader): they would take minutes, and every
+ * kernel and layer that they use has suites that run there. `TFWS_GPU=1`, on a machine with a GPU, runs them too.
+ */
+export const SLOW_WITHOUT_GPU: Record<string, string[]> = {
+  webgpu: ['test/solvers/solver.test.ts'],
+};
