@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 export const EXAMPLES: Readonly<Record<string, string>> = {
   'compress-mnist': 'trains LeNet-300-100, makes it 75–100 times smaller by soft weight sharing, and writes a report',
   'hashed-mnist': 'trains hashed networks of 1/2 … 1/64 the weights beside dense ones of the same size, and draws the curve',
+  'tied-language-model': 'trains a language model with untied and tied embeddings, and compares perplexities and parameters',
 };
 
 /** What `npm run example` prints. */
