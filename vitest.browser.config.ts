@@ -38,8 +38,8 @@ function script(request: IncomingMessage, response: ServerResponse): void {
 
 /** One instance of Chromium per backend: the same files as in Node, without those that cannot run in a page. `test/run.mjs --browser` starts it. */
 export default defineConfig({
-  // All at once, so that no page is reloaded in the middle because another dependency turned up.
-  optimizeDeps: { include: HOST },
+  // These and no others: looking for more would find those of the examples, native modules among them.
+  optimizeDeps: { include: HOST, noDiscovery: true },
   server: { headers: ISOLATION },
   plugins: [
     {
