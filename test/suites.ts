@@ -9,6 +9,8 @@ export const NODE_ONLY: Record<string, string> = {
   'test/chromium.test.ts': 'finds the browser',
   'test/compression/codec.test.ts': 'compares with brotli and reads a gzipped fixture',
   'test/compression/compressed.test.ts': 'writes files and links, starts a server',
+  'test/compression/fuzz.test.ts': 'decodes in a thread that it can end',
+  'test/compression/killed_save.test.ts': 'starts processes and kills them',
   'test/examples/**': 'the examples are Node programs',
   'test/suites.test.ts': 'looks at the test files themselves',
 };
@@ -24,6 +26,8 @@ export const BACKEND_FREE = [
   'test/chromium.test.ts',
   'test/compression/codec.test.ts',
   'test/compression/container_errors.test.ts',
+  'test/compression/fuzz.test.ts',
+  'test/compression/killed_save.test.ts',
   'test/examples/**',
   'test/kernels/hashed_weights/hash.test.ts',
   'test/kernels/mixture_energy/tabulated_energy.test.ts',

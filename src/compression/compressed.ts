@@ -1,18 +1,21 @@
 /** `compressed(target)`: the IOHandler that makes `model.save` write one small file and `tf.loadLayersModel` read it. */
 import { io } from '@tensorflow/tfjs-core';
-import { checkKeys, describe } from '../checks.js';
+import { checkKeys, describe, warnOnce } from '../checks.js';
 import { wrapCarrier } from './carrier.js';
 import { compressedSource, filePath, sourceName } from './compressed_source.js';
-import { encodeModelArtifacts } from './container.js';
+import { encodeDetailed, type EncodedWeight } from './container.js';
 import { writeFileSafely } from './file_target.js';
 import { stripTraining } from './strip_training.js';
-import { checkTopology } from './topology_check.js';
+import { checkTopology, constrainedWeights } from './topology_check.js';
 
 export interface CompressedArgs {
   /**
    * Keep what only training needs: regularizers, constraints, initializers, training configuration and, with
    * `model.save(…, {includeOptimizer: true})`, the optimizer's weights. Loading such a file needs the classes that it
    * names. Default: false, a deployment save that loads on a page without any class of this package's regularizers.
+   *
+   * The host applies a constraint to its weight whenever it sets it, so also when it loads: equal values of a layer with a
+   * constraint may come back unequal (a warning says so when such a layer is saved). A deployment save has no constraints.
    */
   resumable?: boolean;
 }
@@ -54,7 +57,8 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
     save: async (artifacts) => {
       checkTopology(artifacts, 'the model to be saved');
       const packed = resumable ? artifacts : stripTraining(artifacts);
-      const bytes = encodeModelArtifacts(packed);
+      const { bytes, weights } = encodeDetailed(packed);
+      warnOfConstraints(packed, weights, sourceName(target));
       const path = typeof target === 'string' ? filePath(target) : null;
       if (path === null) return await saveHandler(target).save!(wrapCarrier(bytes));
       await writeFileSafely(path, bytes);
@@ -69,6 +73,19 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
       };
     },
   };
+}
+
+/** Shared values under a constraint do not survive the host's loading; `compressed` reads them as they were. */
+function warnOfConstraints(artifacts: io.ModelArtifacts, weights: EncodedWeight[], name: string): void {
+  const shared = weights.filter(({ plan, tensor }) => plan?.kind === 'indices' && plan.codebook!.bytes.length > tensor.width);
+  const constrained = constrainedWeights(artifacts).filter((weight) => shared.some(({ spec }) => spec.name === weight));
+  if (constrained.length === 0) return;
+  const list = constrained.map((weight) => `'${weight}'`).join(', ');
+  warnOnce(
+    `constraints ${list}`,
+    `compressed: ${name} holds shared values of ${list} together with a constraint, which the host applies again when it loads them: ` +
+      'they may come back changed and no longer shared. Save without resumable, or make the model without that constraint.',
+  );
 }
 
 function saveHandler(target: string | io.IOHandler): io.IOHandler {

@@ -1,11 +1,10 @@
 /**
  * Writes a file so that, whatever happens, either the old content stands under its name or the new: temporary file in
- * the same directory, fsync, rename, fsync of the directory. The host has no `file://` handler without tfjs-node, and
+ * the same directory, fsync, rename, fsync of the directory. (A killed process leaves the temporary file; nobody reads
+ * it.) The host has no `file://` handler without tfjs-node, and
  * that one writes in place.
  */
 import { fileAt, nodeModule } from './compressed_source.js';
-
-let counter = 0;
 
 /** Writes `bytes` to what `path` means, creating directories, and returns the file's name. */
 export async function writeFileSafely(path: string, bytes: Uint8Array): Promise<string> {
@@ -14,7 +13,8 @@ export async function writeFileSafely(path: string, bytes: Uint8Array): Promise<
   // A link stays a link: its target is replaced.
   const file = await fs.realpath(fileAt(path)).catch(() => fileAt(path));
   const directory = dirname(file);
-  const temporary = `${file}.${process.pid}-${counter++}.tmp`;
+  // Not by the process's number alone: in containers that is the same each time, and a killed save leaves its file behind.
+  const temporary = `${file}.${process.pid}-${Math.random().toString(36).slice(2, 10)}.tmp`;
   try {
     await fs.mkdir(directory, { recursive: true });
     try {

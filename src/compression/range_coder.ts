@@ -126,6 +126,8 @@ export class RangeDecoder implements Coder {
     this.#position = position;
     this.#end = bytes.length;
     for (let i = 0; i < 4; i++) this.#code = (this.#code << 8) | this.#next();
+    // Here and in `target`: whatever the stream holds, the code stays within the range, or the range could become 0.
+    this.#code &= FULL - 1;
   }
 
   bit(p: number): number {
@@ -142,7 +144,9 @@ export class RangeDecoder implements Coder {
   }
 
   target(): number {
-    return Math.min((this.#code / (this.#range >>> 14)) | 0, FREQUENCIES - 1);
+    const unit = this.#range >>> 14;
+    this.#code = Math.min(this.#code, unit * FREQUENCIES - 1);
+    return (this.#code / unit) | 0;
   }
 
   narrow(low: number, high: number): void {

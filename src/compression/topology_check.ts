@@ -40,3 +40,20 @@ export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtif
     }
   }
 }
+
+/** Names of the weights, of those in `weightSpecs`, that a layer of the topology holds under a constraint. */
+export function constrainedWeights({ modelTopology, weightSpecs = [] }: io.ModelArtifacts): string[] {
+  const layers: Array<{ type: string; config: Node }> = [];
+  collectNodes(modelTopology, new Set(), layers);
+  // `kernel_constraint` is of `dense/kernel`, `recurrent_constraint` of `lstm/recurrent_kernel`.
+  const constraints = layers.flatMap(({ config }) =>
+    Object.keys(config).flatMap((key) =>
+      key.endsWith('_constraint') && config[key] !== null ? [{ layer: config['name'], weight: key.slice(0, -'_constraint'.length) }] : [],
+    ),
+  );
+  return weightSpecs.filter(({ name, group }) => {
+    const parts = name.split('/');
+    const own = parts.pop()!;
+    return group !== 'optimizer' && constraints.some(({ layer, weight }) => parts.includes(layer as string) && own.startsWith(weight));
+  }).map(({ name }) => name); // prettier-ignore
+}

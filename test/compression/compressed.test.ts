@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compressed } from '../../src/compression/compressed.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
 import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
@@ -128,6 +128,35 @@ describe('compressed', () => {
     const again = (await tfl.loadLayersModel(handler)) as tfl.Sequential;
     expect(again.optimizer.getClassName()).toBe('Adam');
     expect(again.getUserDefinedMetadata()).toEqual({ note: 'A_b ü', nested: { list: [1, null, 'x'] } });
+  });
+
+  it.each(['maxNorm', 'minMaxNorm', 'unitNorm', 'nonNeg'])('keeps shared values under the constraint %s, or warns that the host will not', async (constraint) => {
+    const values = [-0.5, 0, 0.25, 0.75];
+    const kernel = tfc.tensor2d(Float32Array.from({ length: 80 }, (_, i) => values[(i * 7 + (i >> 3)) % 4]), [8, 10]);
+    const model = tfl.sequential({ layers: [L.dense({ units: 10, inputShape: [8], kernelConstraint: constraint, name: `with_${constraint}` })] });
+    // The host's setWeights applies the constraint.
+    (model.layers[0].weights[0].read() as tfc.Variable).assign(kernel);
+    const before = await kernel.data();
+    const path = join(directory, `${constraint}.tfws`);
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    await model.save(compressed(path));
+    expect(warn).not.toHaveBeenCalled();
+    const deployed = await tfl.loadLayersModel(compressed(path));
+    expect(await deployed.getWeights()[0].data()).toEqual(before);
+
+    await model.save(compressed(path, { resumable: true }));
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn.mock.calls[0][0]).toMatch(
+      new RegExp(`^compressed: '.*${constraint}.tfws' holds shared values of 'with_${constraint}/kernel' together with a constraint, .* Save without resumable`),
+    );
+    warn.mockRestore();
+    // The file has the very values; the host changes them.
+    const { weightData } = await compressed(path).load();
+    expect(new Float32Array(weightData as ArrayBuffer).subarray(0, 80)).toEqual(before);
+    const resumed = await tfl.loadLayersModel(compressed(path));
+    expect(await resumed.getWeights()[0].data()).not.toEqual(before);
+    tfc.dispose(kernel);
+    for (const one of [model, deployed, resumed]) one.dispose();
   });
 
   it('travels in any IOHandler as a stock artefact, and tells a stock artefact from one of ours', async () => {
