@@ -15,8 +15,8 @@ describe('the layer contract holds for tiedEmbedding', () =>
   layerContract({
     ...contract,
     args: {
-      inputDim: 7, outputDim: 3, maskZero: true, name: 'contract_tied', embeddingsInitializer: 'glorotNormal',
-      embeddingsRegularizer: regularizers.l2({ l2: 0.5 }), embeddingsConstraint: 'maxNorm', inputShape: [4],
+      inputDim: 7, outputDim: 3, maskZero: true, name: 'contract_tied', embeddingsInitializer: 'ones',
+      embeddingsRegularizer: regularizers.l2({ l2: 0.5 }), embeddingsConstraint: 'nonNeg', inputShape: [4],
     },
     parameters: 21,
   })); // prettier-ignore

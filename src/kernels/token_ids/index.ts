@@ -30,7 +30,7 @@ export const areTokensChecked = (): boolean => tfc.getKernel(TOKEN_IDS, tfc.getB
  * there are more tokens than it tells apart.
  */
 export function tokenIds(ids: Tensor, attrs: TokenIdsAttrs): Tensor {
-  const { who, count, ignore } = attrs;
+  const { who, count } = attrs;
   if (ids.dtype !== 'int32' && ids.dtype !== 'float32') {
     throw new Error(`${who} must be of dtype int32 or float32, got ${ids.dtype}. Use tf.cast(ids, 'int32').`);
   }
@@ -38,14 +38,17 @@ export function tokenIds(ids: Tensor, attrs: TokenIdsAttrs): Tensor {
     throw new Error(`${who}: float32 does not tell integers beyond 2²⁴ = 16777216 apart, and there are ${count}. Give them as int32: tf.input({shape, dtype: 'int32'}).`);
   }
   if (areTokensChecked()) return tfc.engine().runKernel(TOKEN_IDS, { ids } as unknown as NamedTensorMap, attrs as unknown as NamedAttrMap);
-  return tfc.tidy(() => {
-    const scalar = (value: number) => tfc.scalar(value, ids.dtype);
-    const whole = tfc.cast(ids, 'int32');
-    const conditions = [tfc.greaterEqual(ids, scalar(0)), tfc.less(ids, scalar(count))];
-    if (ids.dtype === 'float32') conditions.push(tfc.equal(ids, tfc.cast(whole, 'float32')));
-    if (ignore !== undefined) conditions.push(tfc.notEqual(ids, scalar(ignore)));
-    return tfc.where(conditions.reduce((a, b) => tfc.logicalAnd(a, b)), whole, tfc.fill(whole.shape, -1, 'int32'));
-  });
+  return tfc.customGrad((given) => ({ value: compared(given as Tensor, attrs), gradFunc: () => tfc.zerosLike(given as Tensor) }))(ids);
+}
+
+/** By operations of the host. */
+function compared(ids: Tensor, { count, ignore }: TokenIdsAttrs): Tensor {
+  const scalar = (value: number) => tfc.scalar(value, ids.dtype);
+  const whole = tfc.cast(ids, 'int32');
+  const conditions = [tfc.greaterEqual(ids, scalar(0)), tfc.less(ids, scalar(count))];
+  if (ids.dtype === 'float32') conditions.push(tfc.equal(ids, tfc.cast(whole, 'float32')));
+  if (ignore !== undefined) conditions.push(tfc.notEqual(ids, scalar(ignore)));
+  return tfc.where(conditions.reduce((a, b) => tfc.logicalAnd(a, b)), whole, tfc.fill(whole.shape, -1, 'int32'));
 }
 
 const look: KernelFunc = ({ inputs, backend, attrs }) => {
