@@ -6,12 +6,13 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkChoice, checkKeys, checkNames, checkNumber, describe, NON_NEGATIVE, POSITIVE } from '../checks.js';
-import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
-import { addForgottenLosses, governedWeights, priorsOf, takesPart, type GovernedWeight } from '../regularizers/attach.js';
+import { variableOf } from '../host.js';
+import { addForgottenLosses } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
 import { chooseHeld, HeldWeights } from './held_weights.js';
 import { checkNotQuantized, checkSchedule } from './quantization_checks.js';
 import { tellReport, type QuantizationReport } from './quantization_report.js';
+import { governedBy, quantizationTargets, type QuantizationTargets } from './quantization_targets.js';
 import { mergeMixture, quantizeWeights, type MergedMixture, type QuantizationOptions, type QuantizedWeights } from './quantize_weights.js';
 import { WeightGuard } from './weight_guard.js';
 
@@ -59,11 +60,6 @@ const OPTIONS = [
 ] as const; // prettier-ignore
 
 const WHO = 'klMergeQuantization';
-
-interface Targets {
-  prior: GmmPrior;
-  targets: { layer: tfl.layers.Layer; weight: tfl.LayerVariable }[];
-}
 
 /**
  * Between batches it steps the mixture (means, variances, proportions) with the prior's own learning rates; at the end of
@@ -145,8 +141,8 @@ export class KLMergeQuantization extends tfl.Callback {
           'if they are, two copies of @tensorflow/tfjs-layers are loaded (see `npm ls @tensorflow/tfjs-layers`).',
       );
     }
-    const governed = this.#governed(model);
-    this.#targets(model);
+    const governed = governedBy(WHO, model, this.#args.prior);
+    quantizationTargets(WHO, model, this.#args);
     addForgottenLosses(model);
     this.#priors = [...new Set(governed.map(({ prior }) => prior))];
     for (const prior of this.#priors) {
@@ -262,56 +258,10 @@ export class KLMergeQuantization extends tfl.Callback {
     this.#unquantized = [];
   }
 
-  /** The weights with a prior that this callback drives. */
-  #governed(model: tfl.LayersModel): GovernedWeight[] {
-    checkSameHost(WHO, model);
-    const asked = this.#args.prior === undefined ? null : [this.#args.prior].flat();
-    const carried = priorsOf(model);
-    const missing = asked?.find((prior) => !carried.includes(prior));
-    if (missing) {
-      throw new Error(
-        `${WHO}: gmmPrior '${missing.name}' is attached to no weight of this model` +
-          `${carried.length > 0 ? ` (it carries ${carried.map(({ name }) => `'${name}'`).join(', ')})` : ''}. ` +
-          'Give it as kernelRegularizer of a layer, or call attachRegularizer(model, prior). A loaded model has priors of its own: priorsOf(model).',
-      );
-    }
-    if (carried.length === 0) {
-      throw new Error(`${WHO}: the model carries no prior. Give gmmPrior({trainingExamples}) as kernelRegularizer of its layers, or call attachRegularizer(model, prior).`);
-    }
-    const namesake = carried.find(({ name }, i) => carried.findIndex((other) => other.name === name) < i);
-    if (namesake) {
-      throw new Error(`${WHO}: two priors of this model are named '${namesake.name}', and a save could not tell them apart. Give each gmmPrior a name of its own, or one instance to all their layers.`);
-    }
-    const governed = governedWeights(model).filter((entry) => (asked === null || asked.includes(entry.prior)) && takesPart(entry));
-    if (governed.length === 0) {
-      throw new Error(`${WHO}: every weight with a prior is frozen. Unfreeze a layer, or make the prior with includeFrozen: true.`);
-    }
-    return governed;
-  }
-
-  /** What is quantised, by prior: governed weights without skipped layers, biases as asked. */
-  #targets(model: tfl.LayersModel): Targets[] {
-    const { skip = [], biases } = this.#args;
-    const names = allLayers(model).map(({ name }) => name);
-    const unknown = skip.find((name) => !names.includes(name));
-    if (unknown !== undefined) throw new Error(`${WHO}: skip names layer '${unknown}', which the model does not have. Layers: ${names.join(', ')}.`);
-    const governed = this.#governed(model).filter(({ path, slot }) => !path.some(({ name }) => skip.includes(name)) && !(biases === false && isBiasSlot(slot)));
-    if (governed.length === 0) throw new Error(`${WHO}: skip leaves nothing to quantise: it names every layer with a prior.`);
-    const taken = new Set(governed.map(({ weight }) => weight));
-    const twice = governed.find(({ weight }, i) => governed.findIndex((other) => other.weight === weight) < i);
-    if (twice) throw new Error(`${WHO}: two priors govern the kernel of layer '${twice.layer.name}'. Say by which to quantise (prior: …), or take one off with detachRegularizer(model, prior).`);
-    return [...new Set(governed.map(({ prior }) => prior))].map((prior) => {
-      const mine = governed.filter((entry) => entry.prior === prior);
-      const joining = biases !== true ? [] : mine.flatMap(({ layer }) =>
-        regularizerSlots(layer).filter(({ slot, weight }) => isBiasSlot(slot) && !taken.has(weight) && taken.add(weight))); // prettier-ignore
-      return { prior, targets: [...mine, ...joining] };
-    });
-  }
-
   /** What quantising would make of the weights as they stand. */
-  async #propose(model: tfl.LayersModel): Promise<(Targets & { arrays: Float32Array[]; merged: MergedMixture; quantized: QuantizedWeights })[]> {
+  async #propose(model: tfl.LayersModel): Promise<(QuantizationTargets & { arrays: Float32Array[]; merged: MergedMixture; quantized: QuantizedWeights })[]> {
     const proposals = [];
-    for (const { prior, targets } of this.#targets(model)) {
+    for (const { prior, targets } of quantizationTargets(WHO, model, this.#args)) {
       if (prior.mixture === null) throw new Error(`${WHO}: the mixture of gmmPrior '${prior.name}' was never trained. Run model.fit with this callback before quantize().`);
       const arrays = await Promise.all(targets.map(({ weight }) => variableOf(weight).data() as Promise<Float32Array>));
       const merged = mergeMixture(prior.mixture, this.#options);
