@@ -25,8 +25,10 @@ const HALVINGS = 5;
 /** An update whose denominator vᵀΔg is a smaller share of its two terms is rounding, and left out. */
 const CANCELLED = 1e-6;
 
-const broydenMethod = ({ window, stepSize, lineSearch }: Own): MakeMethod => (space) => {
+const broydenMethod = ({ window: asked, stepSize, lineSearch }: Own): MakeMethod => (space, { stepsToKeep }) => {
   const { scalars: s } = space;
+  // An estimate that is wanted at the end must not be begun afresh, not even while nobody can see that all have converged.
+  const window = Math.max(asked, stepsToKeep ?? 0);
   let us = space.ring(window);
   let vs = space.ring(window);
   const search = new LineSearch(space, stepSize, lineSearch ? HALVINGS : 0);

@@ -29,7 +29,7 @@ export interface ImplicitArgs {
   warmStart?: boolean;
   /**
    * Use the inverse that `broyden` has estimated in the forward pass (SHINE, Ramzi et al., ICLR 2022), as the `start` of the backward solve or,
-   * without one, as its `answer`, which is then not checked. Default `none`.
+   * without one, as its `answer`, which is then not checked. `broyden` then keeps all its updates, whatever its window. Default `none`.
    */
   inverseEstimate?: 'none' | 'start' | 'answer';
 }

@@ -90,6 +90,8 @@ export interface Problem<V> {
   f: StateMap;
   /** v ↦ ∂f/∂z·v where f is affine. */
   product: ((v: V) => V) | null;
+  /** Steps that there will be at most, where the method's estimate of the inverse is wanted at their end; else null. */
+  stepsToKeep: number | null;
 }
 
 export interface SolverMethod<V, S> extends Method<V, S> {
@@ -126,7 +128,7 @@ export function solveWith(who: string, make: MakeMethod, limits: SolverLimits, f
 function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, limits: SolverLimits, f: StateMap, z0: readonly Tensor[], options: SolveOptions): Solution {
   const { product } = options;
   try {
-    const method = make(space, { f, product: product === undefined ? null : (v) => space.evaluate(product, v) });
+    const method = make(space, { f, product: product === undefined ? null : (v) => space.evaluate(product, v), stepsToKeep: options.keepInverse === true ? limits.maxIterations : null });
     const { best, progress } = iterate(space, f, z0, method, limits);
     const counts = Object.entries(method.counts());
     const { iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, trace } = progress;
