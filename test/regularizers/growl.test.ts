@@ -56,7 +56,7 @@ describe('growl', () => {
 
   it('takes input channels of a convolution, or columns, as rows', async () => {
     const kernel = seeded([3, 3, 4, 2], 3);
-    const values = await kernel.data();
+    const values = (await kernel.data()) as Float32Array;
     const norm = (belongs: (i: number) => boolean) => Math.sqrt(values.reduce((sum, w, i) => sum + (belongs(i) ? w * w : 0), 0));
     const byChannel = [0, 1, 2, 3].map((c) => norm((i) => Math.floor(i / 2) % 4 === c)).sort((a, b) => b - a);
     const byFilter = [0, 1].map((f) => norm((i) => i % 2 === f)).sort((a, b) => b - a);
