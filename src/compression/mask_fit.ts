@@ -6,19 +6,21 @@ import { codeIndices, type IndexMode, usualWeights } from './index_model.js';
 import { type Coder } from './range_coder.js';
 
 const ROUNDS = 6;
+/** Bits of the mask that are looked at. */
+const MOST = 1 << 18;
 
 /** The weights, in sixteenths, with which `mode` codes the mask of `indices` in the fewest bits. */
 export function fitWeights(indices: Uint16Array, columns: number, common: number, mode: IndexMode): Int8Array {
   const usual = usualWeights(mode.lag);
   const size = usual.length;
   // One row a bit of the mask: constant, three logits, neighbours, and the bit itself.
-  const rows = new Float32Array(indices.length * (size + 1));
+  const rows = new Float32Array(Math.min(indices.length, MOST) * (size + 1));
   let end = 0;
   const listener: Coder = {
     narrow: () => undefined,
     raw: () => undefined,
     bit: (_, bit, mean, row, column, near) => {
-      if (near === undefined) return bit;
+      if (near === undefined || end === rows.length) return bit;
       rows[end] = 1;
       rows[end + 1] = mean! / 256;
       rows[end + 2] = row! / 256;

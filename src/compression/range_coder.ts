@@ -6,7 +6,7 @@
  * The range stays within 2²²…2³⁰, where V8 holds an integer in a field without a box.
  *
  * Ours because no npm package reaches the bounds: `arithmetic-coding` is a static order-0 model, and the LZMA and brotli
- * ports know nothing of rows and columns (brotli-11 is 1.0 times the order-0 entropy on quantised weights, this 0.77).
+ * ports know nothing of rows and columns (on a quantised network brotli-11 takes 0.92 times the order-0 entropy, this 0.68).
  */
 
 /**

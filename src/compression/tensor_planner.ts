@@ -118,8 +118,8 @@ function planIndices(tensor: TensorBytes, codebook: Codebook, chosen?: IndexMode
 
   const plain = cost(independent);
   const large = indices.length > SMALL;
-  // Where no symbol stands out, rows and columns tell little.
-  if (large && share < 0.25) return { plan: plan(independent), size: plain };
+  // Where no symbol stands out, rows and columns tell little; and one row nothing.
+  if (rows < 2 || (large && share < 0.25)) return { plan: plan(independent), size: plain };
   let best: IndexMode | null = null;
   let size = Infinity;
   const attempt = (mode: IndexMode): void => {
@@ -128,7 +128,7 @@ function planIndices(tensor: TensorBytes, codebook: Codebook, chosen?: IndexMode
     size = candidate;
     best = mode;
   };
-  for (const transposed of rows > 1 && columns > 1 ? [false, true] : [false]) {
+  for (const transposed of columns > 1 ? [false, true] : [false]) {
     for (const lag of likelyLags(trial, rows, columns, common, transposed)) attempt({ lag, transposed, weights: usualWeights(lag) });
   }
   if (size < 1.1 * plain) attempt({ ...best!, weights: fitWeights(trial, columns, common, best!) });
