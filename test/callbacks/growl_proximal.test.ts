@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Callback, initializers, layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { growlProximal, type GrOWLProximalArgs } from '../../src/callbacks/growl_proximal.js';
 import { registerMissingKernels } from '../../src/kernels/missing_kernels.js';
 import { attachRegularizer, growlWeights } from '../../src/regularizers/attach.js';
@@ -112,7 +112,15 @@ describe('growlProximal', () => {
   });
 
   it('shrinks the input channels of a convolution', async () => {
+    // Other suites of this process count on the stock kernels.
+    const stock = ['cpu', 'wasm'].map((backend) => ({ backend, kernels: tf.getKernelsForBackend(backend) }));
     registerMissingKernels();
+    onTestFinished(() => {
+      for (const { backend, kernels } of stock) {
+        for (const { kernelName } of tf.getKernelsForBackend(backend)) tf.unregisterKernel(kernelName, backend);
+        for (const kernel of kernels) tf.registerKernel(kernel);
+      }
+    });
     const model = sequential({
       layers: [layers.conv2d({ filters: 2, kernelSize: 3, inputShape: [5, 5, 4], kernelRegularizer: growl({ lambda1: 1, lambda2: 0.2 }), kernelInitializer: initializers.glorotUniform({ seed: 3 }) }), layers.flatten(), layers.dense({ units: 1 })],
     });
