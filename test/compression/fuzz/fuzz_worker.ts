@@ -31,8 +31,9 @@ function countAllocations(): void {
   for (const name of ['Uint8Array', 'Int8Array', 'Uint16Array', 'Int16Array', 'Uint32Array', 'Int32Array', 'Float32Array', 'Float64Array']) {
     const Original = scope[name];
     scope[name] = new Proxy(Original, {
-      construct(target, args, newTarget: () => unknown) {
-        const made = Reflect.construct(target, args, newTarget) as ArrayBufferView;
+      construct(target, args) {
+        // As the original would make it, or the engine takes each for a class of its own.
+        const made = Reflect.construct(target, args) as ArrayBufferView;
         if (!(args[0] instanceof ArrayBuffer)) allocated += made.byteLength;
         return made;
       },
