@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { denseProduct } from '../../src/kernels/dense_product/index.js';
 import { alive, expectNear, seeded } from '../contract/fixtures.js';
 
-/** [m, k, n]: a vector, small ones that are left to the stock kernel, and some beyond it that are transposed first. */
-const SIZES = [[1, 40, 30], [3, 4, 5], [64, 100, 48], [130, 7, 90]];
+/** [m, k, n]: a vector, small ones that are left to the stock kernel, some beyond it that are transposed first, and one of many terms. */
+const SIZES = [[1, 40, 30], [3, 4, 5], [64, 100, 48], [130, 7, 90], [5, 600, 6]];
 const FLAGS = [[false, false], [false, true], [true, false], [true, true]];
 
 async function naive(a: tf.Tensor2D, b: tf.Tensor2D, transposeA: boolean, transposeB: boolean): Promise<Float64Array> {

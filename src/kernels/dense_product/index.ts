@@ -1,7 +1,9 @@
-/** The product of two matrices with a gradient that is fast on every backend, also where the stock one is not (wasm). */
+/** The product of two matrices with a gradient that is fast on every backend, also where the stock one is not (cpu, wasm). */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedAttrMap, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
-import { DENSE_PRODUCT, type DenseProductAttrs } from './wasm.js';
+import './cpu.js';
+import { DENSE_PRODUCT, type DenseProductAttrs } from './names.js';
+import './wasm.js';
 
 /**
  * op(a) · op(b) for float32 matrices, op(x) = xᵀ where asked for: `tf.matMul`, which serves every backend without a `DenseProduct` kernel.

@@ -4,13 +4,7 @@
  */
 import { getKernel, registerKernel, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
 import { planProduct } from '../transposed_products/plan.js';
-
-export const DENSE_PRODUCT = 'DenseProduct';
-
-export interface DenseProductAttrs {
-  transposeA: boolean;
-  transposeB: boolean;
-}
+import { DENSE_PRODUCT, type DenseProductAttrs } from './names.js';
 
 const BACKEND = 'wasm';
 
