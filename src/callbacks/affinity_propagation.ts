@@ -15,6 +15,12 @@ export interface AffinityPropagationArgs {
   maxIterations?: number;
   /** Iterations without a change of the exemplars that count as convergence. Default 15. */
   stableIterations?: number;
+  /**
+   * Afterwards adds or takes away single exemplars while that raises the net similarity (Σ preferences + Σ similarities to the own
+   * exemplar). Messages settle on too few or too many where clusters are pairs, whose members are exchangeable; scikit-learn leaves
+   * it at that. Default false.
+   */
+  improve?: boolean;
 }
 
 export interface Clustering {
@@ -65,7 +71,7 @@ export function rowSimilarity(matrix: ArrayLike<number>, rows: number): Similari
 export function affinityPropagation(similarity: SimilarityMatrix, items: number, args: AffinityPropagationArgs = {}): Clustering {
   const n = items;
   if (n > MAX_ITEMS) throw new Error(`affinityPropagation: at most ${MAX_ITEMS} items, got ${n}. Cluster them another way.`);
-  const { preference = median(similarity, n), damping = 0.5, maxIterations = 200, stableIterations = 15 } = args;
+  const { preference = median(similarity, n), damping = 0.5, maxIterations = 200, stableIterations = 15, improve = false } = args;
   const S = similarity.slice();
   for (let i = 0; i < n; i++) S[i * n + i] = preference;
   const trivial = degenerate(S, n, preference);
@@ -86,6 +92,7 @@ export function affinityPropagation(similarity: SimilarityMatrix, items: number,
     // As scikit-learn counts: the window of stableIterations must be full before it is looked at.
     converged = iterations > stableIterations && unchanged >= stableIterations && exemplars.length > 0;
   }
+  if (improve) exemplars = improved(S, n, exemplars);
   return { ...partition(S, n, exemplars), converged, iterations };
 }
 
@@ -148,6 +155,36 @@ class Messages {
   exemplars(): Int32Array {
     return Int32Array.from(this.#own.keys()).filter((k) => this.#own[k] + this.#ownAvailability[k] > 0);
   }
+}
+
+/** Exemplars that no single addition or removal betters; each move is the best of its kind. Ends, as every move raises a bounded sum. */
+function improved(S: Float32Array, n: number, found: Int32Array): Int32Array {
+  const chosen = new Set(found);
+  const least = 1e-6;
+  for (let moves = 0; moves < 2 * n; moves++) {
+    // The two most similar exemplars of each item that is none.
+    const [first, second, owner] = [new Float64Array(n).fill(-Infinity), new Float64Array(n).fill(-Infinity), new Int32Array(n).fill(-1)];
+    for (const k of chosen) {
+      for (let i = 0; i < n; i++) {
+        const value = S[i * n + k];
+        if (i === k) continue;
+        if (value > first[i]) [second[i], first[i], owner[i]] = [first[i], value, k];
+        else if (value > second[i]) second[i] = value;
+      }
+    }
+    const gains = new Float64Array(n);
+    for (let k = 0; k < n; k++) gains[k] = chosen.has(k) ? first[k] - S[k * n + k] : S[k * n + k] - first[k];
+    for (let j = 0; j < n; j++) {
+      if (chosen.has(j)) continue;
+      if (owner[j] >= 0) gains[owner[j]] += second[j] - first[j];
+      for (let i = 0; i < n; i++) if (i !== j && S[j * n + i] > first[j] && !chosen.has(i)) gains[i] += S[j * n + i] - first[j];
+    }
+    let best = 0;
+    for (let k = 1; k < n; k++) if (gains[k] > gains[best]) best = k;
+    if (!(gains[best] > least)) break;
+    if (!chosen.delete(best)) chosen.add(best);
+  }
+  return Int32Array.from(chosen).sort();
 }
 
 /** Each item to the most similar exemplar; then the member most similar to its whole cluster becomes the exemplar, and again. */

@@ -80,6 +80,22 @@ describe('affinityPropagation', () => {
     expect(Math.max(...found.labels)).toBe(found.exemplars.length - 1);
   });
 
+  it('improves on messages that settle badly, as they do for pairs, and leaves a good partition alone', () => {
+    // Five pairs, similarity 0.9 inside and 0.1 between.
+    const n = 10;
+    const pairs = Float32Array.from({ length: n * n }, (_, at) => (Math.floor(at / n) >> 1 === (at % n) >> 1 ? 0.9 : 0.1));
+    for (const damping of [0.5, 0.9]) {
+      const found = affinityPropagation(pairs, n, { preference: 0.6, damping, improve: true });
+      expect(canonical(found.labels)).toEqual([0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
+    }
+    expect(affinityPropagation(pairs, n, { preference: 0.6, maxIterations: 1, improve: true }).exemplars).toHaveLength(5);
+    for (const { rows, preference } of golden.cases) {
+      const similarity = rowSimilarity(rows.flat(), rows.length);
+      const [plain, better] = [false, true].map((improve) => affinityPropagation(similarity, rows.length, { preference, improve }));
+      expect(better).toEqual(plain);
+    }
+  });
+
   it('refuses more items than it has memory for', () => {
     expect(() => affinityPropagation(new Float32Array(), 10000)).toThrow('affinityPropagation: at most 8192 items, got 10000. Cluster them another way.');
   });
