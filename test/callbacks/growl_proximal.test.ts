@@ -1,8 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { Callback, initializers, layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { growlProximal, type GrOWLProximalArgs } from '../../src/callbacks/growl_proximal.js';
-import { registerMissingKernels } from '../../src/kernels/missing_kernels.js';
 import { attachRegularizer, growlWeights } from '../../src/regularizers/attach.js';
 import { growl, type GrOWLArgs } from '../../src/regularizers/growl.js';
 import { rowFactors } from '../../src/regularizers/growl_prox.js';
@@ -12,6 +11,7 @@ import { saveAndLoad, seeded } from '../contract/fixtures.js';
 // Origin: an independent implementation in Python.
 import golden from '../fixtures/growl.json';
 import { relativeError } from '../helpers.js';
+import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 function setUp(args: GrOWLArgs, optimizer: tf.Optimizer, inputs = 8) {
   const model = sequential({
@@ -112,15 +112,7 @@ describe('growlProximal', () => {
   });
 
   it('shrinks the input channels of a convolution', async () => {
-    // Other suites of this process count on the stock kernels.
-    const stock = ['cpu', 'wasm'].map((backend) => ({ backend, kernels: tf.getKernelsForBackend(backend) }));
-    registerMissingKernels();
-    onTestFinished(() => {
-      for (const { backend, kernels } of stock) {
-        for (const { kernelName } of tf.getKernelsForBackend(backend)) tf.unregisterKernel(kernelName, backend);
-        for (const kernel of kernels) tf.registerKernel(kernel);
-      }
-    });
+    missingKernelsForThisTest();
     const model = sequential({
       layers: [layers.conv2d({ filters: 2, kernelSize: 3, inputShape: [5, 5, 4], kernelRegularizer: growl({ lambda1: 1, lambda2: 0.2 }), kernelInitializer: initializers.glorotUniform({ seed: 3 }) }), layers.flatten(), layers.dense({ units: 1 })],
     });

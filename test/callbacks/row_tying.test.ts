@@ -3,12 +3,12 @@ import { initializers, layers, sequential, type LayersModel } from '@tensorflow/
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { clustersOf, equalRows, liveRows, spreadRows, stepRows } from '../../src/callbacks/row_clusters.js';
 import { rowTying, type RowTying, type RowTyingArgs } from '../../src/callbacks/row_tying.js';
-import { registerMissingKernels } from '../../src/kernels/missing_kernels.js';
 import { attachRegularizer } from '../../src/regularizers/attach.js';
 import { growl } from '../../src/regularizers/growl.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
 import { saveAndLoad, seeded } from '../contract/fixtures.js';
 import { relativeError, seededNormal } from '../helpers.js';
+import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 const TRUTH = [0, 1, 0, -1, 1, 2, 0, 2];
 
@@ -114,7 +114,7 @@ describe('rowTying', () => {
   });
 
   it('ties input channels of a convolution', async () => {
-    registerMissingKernels();
+    missingKernelsForThisTest();
     const model = sequential({ layers: [layers.conv2d({ filters: 3, kernelSize: 2, inputShape: [4, 4, 4], name: 'conv' }), layers.flatten(), layers.dense({ units: 1 })] });
     model.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
     await fit(model, seeded([16, 4, 4, 4], 1), seeded([16, 1], 2), [rowTying({ layers: ['conv'], cluster: () => [0, 1, 0, 1] })]);
