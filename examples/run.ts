@@ -5,6 +5,8 @@ import type { Command } from 'commander';
 /** One line about each example; its folder bears the same name. */
 export const EXAMPLES: Readonly<Record<string, string>> = {
   'compress-mnist': 'trains LeNet-300-100, makes it 75–100 times smaller by soft weight sharing, and writes a report',
+  'compress-lenet5': 'trains LeNet-5-Caffe, a convolutional network, makes it about 160 times smaller, and writes a report',
+  'compression-sweep': 'compresses a network with many settings in worker processes and draws error against ratio',
   'hashed-mnist': 'trains hashed networks of 1/2 … 1/64 the weights beside dense ones of the same size, and draws the curve',
   'tied-language-model': 'trains a language model with untied and tied embeddings, and compares perplexities and parameters',
 };

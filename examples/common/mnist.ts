@@ -2,6 +2,7 @@
  * MNIST (LeCun, Cortes, Burges 1998) from its four IDX files, gzipped or not.
  * IDX: big-endian magic (2051 images, 2049 labels), the dimensions as 32-bit numbers, then the bytes.
  */
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -10,6 +11,12 @@ import { holdOut, type DataSet, type LabelledImages } from './images.js';
 
 const IMAGES_MAGIC = 2051;
 const LABELS_MAGIC = 2049;
+
+/** Sets of the same shape and file names are told apart by the SHA-256 of their unpacked test labels. */
+const KNOWN_LABELS: Readonly<Record<string, string>> = {
+  ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2: 'MNIST',
+  '0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34': 'Fashion-MNIST',
+};
 
 export const MNIST_FILES: readonly RemoteFile[] = [
   { file: 'train-images-idx3-ubyte.gz', bytes: 9912422, sha256: '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609' },
@@ -70,7 +77,16 @@ export function readMnist(directory: string, held = 5000): DataSet {
     throw new Error(`MNIST in ${directory}: training images are ${train.width} × ${train.height}, test images ${test.width} × ${test.height}.`);
   }
   const { kept, heldOut } = holdOut(train, held);
-  return { origin: 'MNIST', train: kept, validation: heldOut, test };
+  return { origin: originOf(test), train: kept, validation: heldOut, test };
+}
+
+/** The set's name where it is a known one. */
+function originOf({ labels }: LabelledImages): string {
+  // The file begins with its magic number and the count.
+  const header = new Uint8Array(8);
+  new DataView(header.buffer).setUint32(0, LABELS_MAGIC);
+  new DataView(header.buffer).setUint32(4, labels.length);
+  return KNOWN_LABELS[createHash('sha256').update(header).update(labels).digest('hex')] ?? 'IDX files';
 }
 
 function readMaybeGzipped(directory: string, name: string): Uint8Array {

@@ -2,169 +2,32 @@
  * The main job: LeNet-300-100 is trained, its weights are pulled onto a learned Gaussian mixture, merged, quantised and saved
  * to a file 75–100 times smaller, loaded again by stock `loadLayersModel`, evaluated, and reported with pictures.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
-import { renderedDigits } from '../common/digits.js';
-import { cacheDirectory, downloadFiles, type RemoteFile } from '../common/download.js';
-import { countOf, type DataSet } from '../common/images.js';
-import { Interrupted, watchInterrupt } from '../common/interrupt.js';
-import { MNIST_FILES, MNIST_MIRRORS, readMnist } from '../common/mnist.js';
-import { defaultOutput, shownPath, userPath } from '../common/paths.js';
-import { withProgress } from '../common/progress.js';
-import { loadCheckpointModel, readCheckpoint, removeCheckpoint, saveCheckpoint, type Checkpoint, type JobOptions } from './checkpoint.js';
-import { newModel, newSeed, runSeed, type Job } from './job.js';
-import { toTensors } from './lenet.js';
-import { RECORD_FORMAT, parseRecord, summarize, type RunRecord, type SeedRecord } from './record.js';
-import { headline, writeReport } from './report.js';
-import { MNIST_SETTINGS, RENDERED_COUNTS, RENDERED_SETTINGS, overrideSettings } from './settings.js';
+import * as tfl from '@tensorflow/tfjs-layers';
+import type { Command } from 'commander';
+import { compressionCommand } from '../common/compression/command.js';
+import type { CompressionExample } from '../common/compression/example.js';
+import { MNIST_SETTINGS, RENDERED_SETTINGS } from './settings.js';
 
-interface Options {
-  data?: string;
-  download?: boolean;
-  backend?: Backend;
-  seeds: number;
-  firstSeed: number;
-  out: string;
-  set: string[];
-  comparison: boolean;
-  resume?: boolean;
-  reportOnly?: string;
-  json?: boolean;
-}
-
-/** What a continued run takes from its checkpoint, so that it cannot be given again. */
-const RUN_OPTIONS = ['download', 'seeds', 'firstSeed', 'set', 'comparison'];
-
-const say = (line: string) => void process.stderr.write(`${line}\n`);
+export const EXAMPLE: CompressionExample = {
+  name: 'compress-mnist',
+  network: 'LeNet-300-100',
+  description: 'Trains LeNet-300-100 and makes it 75–100 times smaller. Without --data and --download it draws its own digits.',
+  inputShape: (width, height) => [width * height],
+  build: lenet300100,
+  settings: { idx: MNIST_SETTINGS, rendered: RENDERED_SETTINGS },
+};
 
 export function command(): Command {
-  return new Command('compress-mnist')
-    .description('Trains LeNet-300-100 and makes it 75–100 times smaller. Without --data and --download it draws its own digits.')
-    .addOption(new Option('--data <dir>', 'folder with the four IDX files of MNIST, gzipped or not').env('TFWS_MNIST').conflicts('download'))
-    .option('--download', 'fetch MNIST into a cache folder (11 MB, once)')
-    .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
-    .option('--seeds <count>', 'repeat with this many seeds and report medians', positiveInteger, 1)
-    .option('--first-seed <seed>', 'the first of them', positiveInteger, 1)
-    .addOption(new Option('--out <dir>', 'where models, record and report go').default(defaultOutput('compress-mnist'), 'examples/out/compress-mnist'))
-    .option('--set <section.name=value...>', 'change a setting, e.g. retraining.tau=0.01', [])
-    .option('--no-comparison', 'leave the other methods out')
-    .addOption(new Option('--resume', 'go on with the run in --out that Ctrl-C stopped').conflicts(RUN_OPTIONS))
-    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts([...RUN_OPTIONS, 'resume', 'backend', 'out', 'json']))
-    .option('--json', 'end with one line of JSON')
-    .allowExcessArguments(false)
-    .action(main);
+  return compressionCommand(EXAMPLE);
 }
 
-async function main(options: Options, self: Command): Promise<void> {
-  const out = userPath(options.out);
-  if ((options.resume || options.reportOnly !== undefined) && self.getOptionValueSource('data') === 'cli') {
-    throw new Error('--data: a continued run and a report take the data of the run they belong to. Leave --data out.');
-  }
-  if (options.reportOnly !== undefined) {
-    const path = userPath(options.reportOnly);
-    const files = writeReport(parseRecord(readFileSync(path, 'utf8'), path), dirname(path));
-    say(`Report: ${shownPath(files.html)} and ${shownPath(files.png)}`);
-    return;
-  }
-  const checkpoint = options.resume ? readCheckpoint(out) : null;
-  const jobOptions = checkpoint?.options ?? (await jobOptionsOf(options));
-  const { label } = await useBackend(options.backend, say);
-  const data = jobOptions.data === null ? renderDataSet() : readMnist(jobOptions.data);
-  say(`${data.origin}: ${countOf(data.train)} images to train, ${countOf(data.validation)} held out, ${countOf(data.test)} to test. Backend: ${label}.`);
-  mkdirSync(out, { recursive: true });
-
-  const record = await runJob(jobOptions, data, label, checkpoint, out);
-  if (record === null) {
-    const again = ['npm run example -- compress-mnist --resume', ...(options.out === defaultOutput('compress-mnist') ? [] : [`--out ${options.out}`])].join(' ');
-    say(`Stopped; the model and all results so far are saved. Go on with: ${again}`);
-    process.exitCode = 130;
-    return;
-  }
-  writeFileSync(join(out, 'record.json'), JSON.stringify(record));
-  const files = writeReport(record, out);
-  removeCheckpoint(out);
-  say(summaryText(record));
-  say(`Report: ${shownPath(files.html)} and ${shownPath(files.png)}`);
-  if (options.json) console.log(JSON.stringify(record.summary));
-}
-
-/** All seeds; null where Ctrl-C stopped it, after saving a checkpoint. */
-async function runJob(options: JobOptions, data: DataSet, backend: string, checkpoint: Checkpoint | null, out: string): Promise<RunRecord | null> {
-  const watch = watchInterrupt(say);
-  const { settings, comparison } = options;
-  const job: Job = { data, tensors: { train: toTensors(data.train), validation: toTensors(data.validation) }, settings, comparison, out, watch, say };
-  const finished: SeedRecord[] = checkpoint?.finished ?? [];
-  let state = checkpoint?.current ?? newSeed(options.firstSeed);
-  let resumes = checkpoint !== null && state.phase !== 'comparison';
-  for (;;) {
-    const bench = { model: resumes ? await loadCheckpointModel(out) : newModel(job, state.seed) };
-    resumes = false;
-    try {
-      finished.push(await runSeed(job, state, bench));
-    } catch (error) {
-      if (!(error instanceof Interrupted)) throw error;
-      say('Saving …');
-      await saveCheckpoint(out, { options, finished, current: state }, state.phase === 'comparison' ? null : bench.model);
-      return null;
-    } finally {
-      bench.model.dispose();
-    }
-    if (finished.length >= options.seeds) break;
-    state = newSeed(state.seed + 1);
-  }
-  watch.stop();
-  return {
-    format: RECORD_FORMAT,
-    data: { origin: data.origin, train: countOf(data.train), validation: countOf(data.validation), test: countOf(data.test) },
-    backend,
-    settings,
-    seeds: finished,
-    summary: summarize(finished),
-  };
-}
-
-async function jobOptionsOf(options: Options): Promise<JobOptions> {
-  let data = options.data === undefined ? null : userPath(options.data);
-  if (options.download) data = await downloadMnist();
-  const settings = overrideSettings(data === null ? RENDERED_SETTINGS : MNIST_SETTINGS, options.set);
-  return { data, seeds: options.seeds, firstSeed: options.firstSeed, comparison: options.comparison, settings };
-}
-
-async function downloadMnist(): Promise<string> {
-  const directory = cacheDirectory('mnist');
-  const total = MNIST_FILES.reduce((sum, { bytes }) => sum + bytes, 0);
-  const have = new Map<string, number>();
-  const sum = () => [...have.values()].reduce((bytes, n) => bytes + n, 0);
-  await withProgress('download', total, 0, async (progress) => {
-    const onProgress = ({ file }: RemoteFile, bytes: number) => progress.update(have.set(file, bytes) && sum(), file);
-    await downloadFiles({ files: MNIST_FILES, mirrors: MNIST_MIRRORS, directory, onProgress });
-    progress.finish(`MNIST is in ${directory}`);
-  });
-  return directory;
-}
-
-function renderDataSet(): DataSet {
-  say('Drawing digits (give --data DIR or --download for MNIST).');
-  return renderedDigits(RENDERED_COUNTS.train, RENDERED_COUNTS.validation, RENDERED_COUNTS.test);
-}
-
-function summaryText(record: RunRecord): string {
-  const seed = record.seeds[0];
-  const rows = [
-    ['method', 'test error', 'file bytes', 'ratio'],
-    ['none (float32)', `${seed.errors.baseline.test.toFixed(2)} %`, `${4 * seed.parameters}`, '1.0×'],
-    ['soft weight sharing', `${seed.errors.quantized.test.toFixed(2)} %`, `${seed.fileBytes}`, `${seed.ratio.toFixed(1)}×`],
-    ...seed.comparison.map((c) => [`${c.method} (${c.chosen})`, `${c.testError.toFixed(2)} %`, `${c.fileBytes}`, `${c.ratio.toFixed(1)}×`]),
-  ];
-  const widths = rows[0].map((_, j) => Math.max(...rows.map((row) => row[j].length)));
-  const table = rows.map((row) => row.map((cell, j) => (j === 0 ? cell.padEnd(widths[j]) : cell.padStart(widths[j]))).join('  ')).join('\n');
-  return `\n${headline(record)}\n\nseed ${seed.seed}:\n${table}\n`;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`expected an integer ≥ 1, got '${text}'.`);
-  return value;
+/** LeNet-300-100: a network of three dense layers (LeCun et al. 1998), the usual subject of papers on compression. */
+function lenet300100(shape: number[], seed: number): tfl.LayersModel {
+  const dense = (units: number, activation: 'relu' | 'softmax', index: number) =>
+    tfl.layers.dense({ units, activation, name: `dense_${index}`, kernelInitializer: tfl.initializers.glorotUniform({ seed: 10 * seed + index }) });
+  const input = tfl.input({ shape });
+  let x = dense(300, 'relu', 1).apply(input) as tfl.SymbolicTensor;
+  x = dense(100, 'relu', 2).apply(x) as tfl.SymbolicTensor;
+  const output = dense(10, 'softmax', 3).apply(x) as tfl.SymbolicTensor;
+  return tfl.model({ inputs: input, outputs: output });
 }

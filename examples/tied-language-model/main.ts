@@ -9,7 +9,7 @@ import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
 import { Interrupted, watchInterrupt } from '../common/interrupt.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { generatedText, readTextData, type TextData } from '../common/text.js';
-import { overrideSettings } from '../compress-mnist/settings.js';
+import { overrideSettings } from '../common/compression/settings.js';
 import { LABELS } from './figures.js';
 import { runVariant } from './job.js';
 import { isFinished, parseRecord, RECORD_FORMAT, summarize, type RunRecord } from './record.js';

@@ -36,6 +36,7 @@ describe('the IDX reader', () => {
     });
     expect([...readIdxPair(directory, 't10k').images]).toEqual([9, 8, 7, 6, 5, 4]);
     const all = readMnist(directory, 1);
+    expect(all.origin).toBe('IDX files');
     expect([countOf(all.train), countOf(all.validation), countOf(all.test)]).toEqual([1, 1, 1]);
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../examples/common/random.js';
-import { affineUint8, kMeans, kMeansCentres, kMeansOfNonZero, nearestCentres, pruningMasks } from '../../examples/compress-mnist/quantizers.js';
+import { affineUint8, kMeans, kMeansCentres, kMeansOfNonZero, nearestCentres, pruningMasks } from '../../examples/common/compression/quantizers.js';
 
 const squares = (a: Float32Array, b: Float32Array) => a.reduce((sum, v, i) => sum + (v - b[i]) ** 2, 0);
 

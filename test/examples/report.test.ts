@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { mixtureCurve } from '../../examples/compress-mnist/figures.js';
-import { histogram, median, parseRecord, summarize } from '../../examples/compress-mnist/record.js';
-import { renderHtml, renderPictures, writeReport } from '../../examples/compress-mnist/report.js';
+import { mixtureCurve } from '../../examples/common/compression/figures.js';
+import { histogram, median, parseRecord, summarize } from '../../examples/common/compression/record.js';
+import { renderHtml, renderPictures, writeReport } from '../../examples/common/compression/report.js';
 import { syntheticRecord, syntheticSeed } from './synthetic_record.js';
 
 describe('the record', () => {
@@ -22,6 +22,7 @@ describe('the record', () => {
       ratio: Number(((4 * 266610) / 10222).toFixed(2)),
       fileBytes: 10222,
       components: 9,
+      nonZeroPercent: 5,
       seconds: 202,
     });
   });
@@ -30,7 +31,7 @@ describe('the record', () => {
     const record = syntheticRecord();
     expect(parseRecord(JSON.stringify(record), 'a')).toEqual(record);
     expect(() => parseRecord('{', 'a.json')).toThrow('a.json: not JSON');
-    expect(() => parseRecord('{"format":"x"}', 'b.json')).toThrow("b.json: expected a record with format 'tfjs-weight-sharing/compress-mnist/1', got 'x'.");
+    expect(() => parseRecord('{"format":"x"}', 'b.json')).toThrow("b.json: expected a record with format 'tfjs-weight-sharing/compression/1', got 'x'.");
   });
 });
 

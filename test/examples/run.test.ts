@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { EXAMPLES, listing, run } from '../../examples/run.js';
 import { duration, lineProgress } from '../../examples/common/progress.js';
-import { learningRateAt, MNIST_SETTINGS, overrideSettings } from '../../examples/compress-mnist/settings.js';
+import { learningRateAt, overrideSettings } from '../../examples/common/compression/settings.js';
+import { MNIST_SETTINGS } from '../../examples/compress-mnist/settings.js';
 
 const folder = fileURLToPath(new URL('../../examples/', import.meta.url));
 

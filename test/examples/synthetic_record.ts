@@ -1,5 +1,5 @@
 /** A record such as a run would leave, made up from formulas: for the tests of the report. */
-import { RECORD_FORMAT, histogram, summarize, type RunRecord, type SeedRecord } from '../../examples/compress-mnist/record.js';
+import { RECORD_FORMAT, histogram, summarize, type RunRecord, type SeedRecord } from '../../examples/common/compression/record.js';
 import { MNIST_SETTINGS } from '../../examples/compress-mnist/settings.js';
 import { seededRandom } from '../../examples/common/random.js';
 
@@ -28,6 +28,7 @@ export function syntheticSeed(seed: number): SeedRecord {
       components: i < 40 ? 17 : 9,
       ratioEstimate: 5 + 90 / (1 + Math.exp(-(i - 30) / 8)),
       mixture: mixtureAt(1 - Math.exp(-i / 12)),
+      histogram: histogram(before.map((w) => w * Math.exp(-i / 12)), -1.2, 1.2, 240),
     })),
     histograms: { before: histogram(before, -1.2, 1.2, 600), retrained: histogram(retrained, -1.2, 1.2, 600) },
     quantizedValues: finalMeans.map((value, j) => ({ value, count: counts[j] })),
@@ -36,6 +37,7 @@ export function syntheticSeed(seed: number): SeedRecord {
     errors: { baseline: { validation: 1.9, test: 1.85 + seed / 100 }, retrained: { validation: 1.92 }, quantized: { validation: 1.95, test: 1.9 + seed / 100 } },
     components: { before: 17, after: 9 },
     relativeDistance: 0.12,
+    nonZeroPercent: 5,
     tensors: [
       { name: 'dense_1/kernel', parameters: 235200, distinctValues: 9, bytes: 6900 },
       { name: 'dense_1/bias', parameters: 300, distinctValues: 300, bytes: 1100 },
@@ -60,6 +62,8 @@ export function syntheticRecord(seeds = 1): RunRecord {
   const records = Array.from({ length: seeds }, (_, i) => syntheticSeed(i + 1));
   return {
     format: RECORD_FORMAT,
+    example: 'compress-mnist',
+    network: 'LeNet-300-100',
     data: { origin: 'made up for a test <&>', train: 55000, validation: 5000, test: 10000 },
     backend: 'cpu',
     settings: MNIST_SETTINGS,

@@ -1,20 +1,21 @@
 /** The job for one seed: train, retrain with the mixture, quantise, save small, load again, compare, test. */
-import { mkdirSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { attachRegularizer, compressed, gmmPrior, priorsOf, sizeReport } from 'tfjs-weight-sharing';
-import { countOf, type DataSet } from '../common/images.js';
-import type { InterruptWatch } from '../common/interrupt.js';
-import type { Outcome, SeedState } from './checkpoint.js';
+import { compressed } from 'tfjs-weight-sharing';
+import type { DataSet } from '../images.js';
+import type { InterruptWatch } from '../interrupt.js';
+import type { SeedState } from './checkpoint.js';
 import { compareMethods, type Candidate } from './compare.js';
-import { compile, errorPercent, kernelPositions, lenet300100, parameterCount, setWeights, weightsOf } from './lenet.js';
-import { histogram, type SeedRecord } from './record.js';
+import { compress } from './compress.js';
+import type { CompressionExample } from './example.js';
+import { compile, errorPercent, parameterCount, setWeights, weightsOf } from './models.js';
+import type { SeedRecord } from './record.js';
 import type { Settings } from './settings.js';
-import { retrain, trainBaseline, type TrainingData } from './train.js';
-
-const HISTOGRAM_BINS = 800;
+import { trainBaseline, type TrainingData } from './train.js';
 
 export interface Job {
+  example: CompressionExample;
   data: DataSet;
   tensors: TrainingData;
   settings: Settings;
@@ -36,7 +37,8 @@ export function newSeed(seed: number): SeedState {
 }
 
 export function newModel(job: Job, seed: number): tfl.LayersModel {
-  const model = lenet300100(job.data.train.width * job.data.train.height, seed);
+  const { width, height } = job.data.train;
+  const model = job.example.build(job.example.inputShape(width, height), seed);
   compile(model, job.settings.baseline.learningRate);
   return model;
 }
@@ -55,7 +57,10 @@ export async function runSeed(job: Job, state: SeedState, bench: Workbench): Pro
     }
     const baseline = await tfl.loadLayersModel(compressed(`file://${files.baseline}`));
     if (state.phase === 'retraining') {
-      state.outcome = await retrainAndSave(job, state, bench, baseline);
+      state.outcome = await compress({
+        model: bench.model, baseline, tensors: job.tensors, validation: job.data.validation, settings: job.settings.retraining,
+        seed: state.seed, epochs: state.retraining, path: files.quantized, watch: job.watch, say: job.say,
+      }); // prettier-ignore
       state.phase = 'comparison';
     }
     return await compareAndTest(job, state, baseline, clock);
@@ -67,59 +72,6 @@ export async function runSeed(job: Job, state: SeedState, bench: Workbench): Pro
 function filesOf(job: Job, seed: number) {
   const folder = join(job.out, `seed-${seed}`);
   return { folder, baseline: join(folder, 'baseline.tfws'), quantized: join(folder, 'model.tfws') };
-}
-
-async function retrainAndSave(job: Job, state: SeedState, { model }: Workbench, baseline: tfl.LayersModel): Promise<Outcome> {
-  const { data, tensors, watch, say } = job;
-  const settings = job.settings.retraining;
-  const { components, tau, zeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases } = settings;
-  let [prior] = priorsOf(model);
-  if (prior === undefined) {
-    const learningRates = { means: meansRate, logVariances: logVariancesRate, mixingLogits: mixingRate };
-    const hyperpriors = { zeroHyperprior: { shape: 5000, rate: zeroRate }, othersHyperprior: { shape: 250, rate: othersRate } };
-    prior = gmmPrior({ trainingExamples: countOf(data.train), components, tau, zeroMixing, learningRates, ...hyperpriors });
-    attachRegularizer(model, prior, { biases });
-    compile(model, settings.learningRate);
-  }
-  const phase = { label: `seed ${state.seed}, retraining`, seed: state.seed, settings, watch };
-  const { report, unquantized, mixture } = await retrain(model, prior, tensors, phase, state.retraining);
-  say(
-    `seed ${state.seed}: ${report.merges.length} merges, ${report.components} values remain, ` +
-      `quantising moved the weights by ${(100 * report.relativeDistance).toFixed(1)} % of their norm.`,
-  );
-
-  const files = filesOf(job, state.seed);
-  await model.save(compressed(`file://${files.quantized}`));
-  const loaded = await tfl.loadLayersModel(compressed(`file://${files.quantized}`));
-  const size = await sizeReport(loaded);
-  const fileBytes = statSync(files.quantized).size;
-
-  const kernels = kernelPositions(model);
-  const before = kernels.map((i) => baseline.getWeights()[i].dataSync() as Float32Array);
-  const retrained = kernels.map((i) => unquantized[i]);
-  const [low, high] = rangeOf([...before, ...retrained]);
-  const bins = (weights: Float32Array[]) => histogram(each(weights), low, high, HISTOGRAM_BINS);
-
-  const quantizedError = await errorPercent(loaded, data.validation);
-  const quantizedWeights = await weightsOf(loaded);
-  setWeights(loaded, unquantized);
-  const retrainedError = await errorPercent(loaded, data.validation);
-  setWeights(loaded, quantizedWeights);
-  loaded.dispose();
-  return {
-    histograms: { before: bins(before), retrained: bins(retrained) },
-    quantizedValues: report.codebooks.flatMap(({ values, counts }) => values.map((value, k) => ({ value, count: counts[k] }))),
-    mixture,
-    merges: report.merges.map(({ kept, absorbed, divergence }) => ({ kept, absorbed, divergence })),
-    components: { before: components, after: report.components },
-    relativeDistance: report.relativeDistance,
-    tensors: size.weights.map(({ name, parameters: count, distinct, totalBytes }) => ({ name, parameters: count, distinctValues: distinct, bytes: totalBytes })),
-    otherBytes: size.topologyBytes,
-    fileBytes,
-    baselineError: await errorPercent(baseline, data.validation),
-    retrainedError,
-    quantizedError,
-  };
 }
 
 /** The other methods; then, everything being chosen, the test images once for each model. */
@@ -157,18 +109,4 @@ async function compareAndTest(job: Job, state: SeedState, baseline: tfl.LayersMo
   baseline.dispose();
   const { seed, retraining } = state;
   return { seed, parameters, baseline: state.baseline, retraining, ...outcome, errors, ratio: ratio(outcome.fileBytes), comparison, seconds };
-}
-
-function rangeOf(arrays: readonly Float32Array[]): [number, number] {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const v of each(arrays)) {
-    low = Math.min(low, v);
-    high = Math.max(high, v);
-  }
-  return [low, high];
-}
-
-function* each(arrays: readonly Float32Array[]): Generator<number> {
-  for (const array of arrays) yield* array;
 }

@@ -1,7 +1,7 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
 import type { Settings } from './settings.js';
 
-export const RECORD_FORMAT = 'tfjs-weight-sharing/compress-mnist/1';
+export const RECORD_FORMAT = 'tfjs-weight-sharing/compression/1';
 
 export interface Histogram {
   /** Left edge of the first bin. */
@@ -13,7 +13,7 @@ export interface Histogram {
 export interface Mixture {
   means: number[];
   variances: number[];
-  /** Component 0 is the zero component. */
+  /** Component 0 is the zero component; with a mixture for each layer, the first of each. */
   mixing: number[];
 }
 
@@ -32,6 +32,8 @@ export interface RetrainingEpoch extends EpochRecord {
   /** What the callback expects the ratio to be. */
   ratioEstimate: number;
   mixture: Mixture;
+  /** Kernels at the end of the epoch; bins as in every other epoch. */
+  histogram: Histogram;
 }
 
 export interface TensorBytes {
@@ -79,6 +81,8 @@ export interface SeedRecord {
   components: { before: number; after: number };
   /** ‖w − q‖ / ‖w‖ of quantising. */
   relativeDistance: number;
+  /** Percent of the quantised weights that are not zero. */
+  nonZeroPercent: number;
   tensors: TensorBytes[];
   /** Bytes of the file that belong to no tensor: frame, packed topology, checksum. Fractions, as the coder does not stop at bytes. */
   otherBytes: number;
@@ -95,11 +99,15 @@ export interface Summary {
   ratio: number;
   fileBytes: number;
   components: number;
+  nonZeroPercent: number;
   seconds: number;
 }
 
 export interface RunRecord {
   format: typeof RECORD_FORMAT;
+  /** Name of the example on the command line, and of its network. */
+  example: string;
+  network: string;
   data: { origin: string; train: number; validation: number; test: number };
   backend: string;
   settings: Settings;
@@ -113,6 +121,22 @@ export function histogram(values: Iterable<number>, low: number, high: number, b
   const counts = new Array<number>(bins).fill(0);
   for (const value of values) counts[Math.min(bins - 1, Math.max(0, Math.floor((value - low) / binWidth)))]++;
   return { start: low, binWidth, counts };
+}
+
+/** Least and greatest of all values. */
+export function rangeOf(arrays: readonly Float32Array[]): [number, number] {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const v of each(arrays)) {
+    low = Math.min(low, v);
+    high = Math.max(high, v);
+  }
+  return [low, high];
+}
+
+/** All values, one after the other. */
+export function* each(arrays: readonly Float32Array[]): Generator<number> {
+  for (const array of arrays) yield* array;
 }
 
 export function median(values: readonly number[]): number {
@@ -130,6 +154,7 @@ export function summarize(seeds: readonly SeedRecord[]): Summary {
     ratio: medianOf((s) => s.ratio, 2),
     fileBytes: medianOf((s) => s.fileBytes, 1),
     components: medianOf((s) => s.components.after, 1),
+    nonZeroPercent: medianOf((s) => s.nonZeroPercent, 3),
     seconds: medianOf((s) => s.seconds, 1),
   };
 }
@@ -140,10 +165,10 @@ export function parseRecord(text: string, name: string): RunRecord {
   try {
     record = JSON.parse(text) as RunRecord;
   } catch (error) {
-    throw new Error(`${name}: not JSON (${(error as Error).message}). Expected a record.json that compress-mnist has written.`, { cause: error });
+    throw new Error(`${name}: not JSON (${(error as Error).message}). Expected a record.json that a compression example has written.`, { cause: error });
   }
   if (record?.format !== RECORD_FORMAT) {
-    throw new Error(`${name}: expected a record with format '${RECORD_FORMAT}', got '${record?.format}'. Give a record.json that this version of compress-mnist has written.`);
+    throw new Error(`${name}: expected a record with format '${RECORD_FORMAT}', got '${record?.format}'. Give a record.json that this version of the example has written.`);
   }
   return record;
 }

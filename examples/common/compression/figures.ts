@@ -1,6 +1,6 @@
 /** The pictures of the report, each from one seed's record. */
 import * as Plot from '@observablehq/plot';
-import { panel, type Panel } from '../common/plots.js';
+import { panel, type Panel } from '../plots.js';
 import type { Histogram, Mixture, SeedRecord } from './record.js';
 
 const WIDTH = 620;

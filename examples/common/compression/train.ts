@@ -2,12 +2,15 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { klMergeQuantization, type GmmPrior, type QuantizationReport } from 'tfjs-weight-sharing';
-import type { InterruptWatch } from '../common/interrupt.js';
-import { withProgress, type Progress } from '../common/progress.js';
-import { seededRandom } from '../common/random.js';
-import { weightsOf, type ImageTensors } from './lenet.js';
-import type { EpochRecord, RetrainingEpoch } from './record.js';
+import type { InterruptWatch } from '../interrupt.js';
+import { withProgress, type Progress } from '../progress.js';
+import { seededRandom } from '../random.js';
+import { kernelPositions, layersWithWeights, weightsOf, type ImageTensors } from './models.js';
+import { each, histogram, rangeOf, type EpochRecord, type Mixture, type RetrainingEpoch } from './record.js';
 import { learningRateAt, type RateSchedule, type Settings } from './settings.js';
+
+/** Bins of the histograms by epoch. */
+const EPOCH_BINS = 240;
 
 export interface TrainingData {
   train: ImageTensors;
@@ -32,7 +35,7 @@ export interface Retraining {
   report: QuantizationReport;
   /** The weights before the last of them were quantised. */
   unquantized: Float32Array[];
-  mixture: NonNullable<GmmPrior['mixture']>;
+  mixture: Mixture;
 }
 
 /**
@@ -41,22 +44,55 @@ export interface Retraining {
  */
 export async function retrain(
   model: tfl.LayersModel,
-  prior: GmmPrior,
+  priors: GmmPrior[],
   data: TrainingData,
   phase: Phase & { settings: Settings['retraining'] },
   epochs: RetrainingEpoch[],
 ): Promise<Retraining> {
   const { mergeThreshold, values, incremental, labelSmoothing } = phase.settings;
-  const quantization = klMergeQuantization({ prior, threshold: mergeThreshold, values, incremental, quantizeAtEnd: false, verbose: false });
+  const quantization = klMergeQuantization({ prior: priors, threshold: mergeThreshold, values, incremental, quantizeAtEnd: false, verbose: false });
   const ys = tfc.tidy(() => tfc.add(tfc.mul(data.train.ys, 1 - labelSmoothing), labelSmoothing / data.train.ys.shape[1]) as tfc.Tensor2D);
+  const [low, high] = binsFor(model, epochs);
+  const shares = sharesOf(model, priors);
   await fit(model, { ...data, train: { xs: data.train.xs, ys } }, { ...phase, rateFallsFrom: incremental[0]?.[0] }, epochs.length, [quantization], (record, logs) => {
-    if (prior.mixture === null) throw new Error('compress-mnist: the prior has no mixture after an epoch: it governs no weight.');
     const { gmmEnergy, gmmComponents, gmmRatio } = logs;
-    epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: prior.mixture });
+    const epochHistogram = histogram(each(kernelsOf(model)), low, high, EPOCH_BINS);
+    epochs.push({ ...record, gmmEnergy, components: gmmComponents, ratioEstimate: gmmRatio, mixture: unionOf(priors, shares), histogram: epochHistogram });
   });
   ys.dispose();
   const unquantized = await weightsOf(model);
-  return { report: await quantization.quantize(model), unquantized, mixture: prior.mixture! };
+  return { report: await quantization.quantize(model), unquantized, mixture: unionOf(priors, shares) };
+}
+
+/** Which share of the weights each prior governs: one has all, several have a layer each. */
+function sharesOf(model: tfl.LayersModel, priors: readonly GmmPrior[]): number[] {
+  const sizes = priors.length === 1 ? [1] : layersWithWeights(model).map((layer) => layer.countParams());
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  return sizes.map((size) => size / total);
+}
+
+/** Several mixtures, each over a share of the weights, as the one that all weights together are drawn from. */
+export function unionOf(priors: readonly Pick<GmmPrior, 'mixture'>[], shares: readonly number[]): Mixture {
+  const parts = priors.map(({ mixture }) => {
+    if (mixture === null) throw new Error('retrain: a prior has no mixture after training: it governs no weight.');
+    return mixture;
+  });
+  return {
+    means: parts.flatMap(({ means }) => means),
+    variances: parts.flatMap(({ variances }) => variances),
+    mixing: parts.flatMap(({ mixing }, i) => mixing.map((proportion) => proportion * shares[i])),
+  };
+}
+
+/** Bins for every epoch, from those of the first: what leaves them later counts in the outermost. */
+function binsFor(model: tfl.LayersModel, epochs: readonly RetrainingEpoch[]): [low: number, high: number] {
+  if (epochs.length === 0) return rangeOf(kernelsOf(model));
+  const { start, binWidth, counts } = epochs[0].histogram;
+  return [start, start + binWidth * counts.length];
+}
+
+function kernelsOf(model: tfl.LayersModel): Float32Array[] {
+  return kernelPositions(model).map((i) => model.getWeights()[i].dataSync() as Float32Array);
 }
 
 type EpochLogs = Record<string, number>;

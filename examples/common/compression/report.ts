@@ -1,7 +1,8 @@
 /** The report of a run: one self-contained HTML page and one PNG, rendered from the record alone. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { composePanels, escapeMarkup, toPng } from '../common/plots.js';
+import { htmlFigures, htmlPage, htmlTable, type TableRow } from '../html.js';
+import { composePanels, escapeMarkup, toPng } from '../plots.js';
 import { figureRows } from './figures.js';
 import type { RunRecord, SeedRecord } from './record.js';
 
@@ -27,43 +28,20 @@ export function renderPictures(record: RunRecord): string {
 export function renderHtml(record: RunRecord): string {
   const { seeds, data, settings } = record;
   const typical = typicalSeed(record);
-  const figures = figureRows(typical)
-    .flat()
-    .map(({ title, subtitle, svg }) => `<figure><figcaption><b>${escapeMarkup(title)}</b><br>${escapeMarkup(subtitle)}</figcaption>${svg}</figure>`)
-    .join('\n');
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>compress-mnist: ${escapeMarkup(headline(record))}</title>
-<style>
-  body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; background: white; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; }
-  h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-  .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 600px), 1fr)); gap: 1.5rem; }
-  figure { margin: 0; } figcaption { font-size: .85rem; color: #555; } figcaption b { font-size: 1rem; color: #222; }
-  figure svg { max-width: 100%; height: auto; }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd; }
-  th:first-child, td:first-child, .text { text-align: left; } .ours td { font-weight: bold; }
-  pre { font-size: .8rem; overflow-x: auto; background: #f6f6f6; padding: 1rem; }
-</style>
-<h1>${escapeMarkup(headline(record))}</h1>
-<p>LeNet-300-100 on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out to choose by, ${data.test} to test, read once at the end.
+  const body = `<p>${escapeMarkup(record.network)} on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out to choose by, ${data.test} to test, read once at the end.
 Backend: ${escapeMarkup(record.backend)}. ${seeds.length === 1 ? 'One seed' : `${seeds.length} seeds; medians in the headline, pictures of seed ${typical.seed}`}.
 The ratio is 4 bytes × all parameters, biases included, over all bytes of the file.</p>
-<div class="figures">
-${figures}
-</div>
+${htmlFigures(figureRows(typical).flat())}
 <h2>Beside other methods, same file format (seed ${typical.seed})</h2>
-${table(['method', 'chosen on validation images', 'validation error %', 'test error %', 'file bytes', 'ratio'], comparisonRows(typical))}
+${htmlTable(['method', 'chosen on validation images', 'validation error %', 'test error %', 'file bytes', 'ratio'], comparisonRows(typical))}
 <h2>Seeds</h2>
-${table(['seed', 'baseline test error %', 'quantised test error %', 'values', 'file bytes', 'ratio', 'seconds'], seeds.map(seedRow))}
+${htmlTable(['seed', 'baseline test error %', 'quantised test error %', 'values', 'non-zero %', 'file bytes', 'ratio', 'seconds'], seeds.map(seedRow))}
 <h2>Components of seed ${typical.seed}</h2>
 <p>${typical.components.before} components at the start, ${typical.components.after} at the end. ${mergeText(typical)}</p>
-${table(['mean', 'standard deviation', 'mixing proportion'], componentRows(typical))}
+${htmlTable(['mean', 'standard deviation', 'mixing proportion'], componentRows(typical))}
 <h2>Settings</h2>
-<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>
-</html>
-`;
+<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>`;
+  return htmlPage(`${record.example}: ${headline(record)}`, headline(record), body);
 }
 
 export function headline({ summary, data }: RunRecord): string {
@@ -74,34 +52,28 @@ function typicalSeed({ seeds }: RunRecord): SeedRecord {
   return [...seeds].sort((a, b) => a.ratio - b.ratio)[(seeds.length - 1) >> 1];
 }
 
-function comparisonRows(seed: SeedRecord): string[][] {
+function comparisonRows(seed: SeedRecord): TableRow[] {
   const ours = ['soft weight sharing', `${seed.components.after} values`, fixed(seed.errors.quantized.validation), fixed(seed.errors.quantized.test), `${seed.fileBytes}`, `${seed.ratio.toFixed(1)}×`];
   const plain = ['none (float32)', '', fixed(seed.errors.baseline.validation), fixed(seed.errors.baseline.test), `${4 * seed.parameters}`, '1.0×'];
   const others = seed.comparison.map((c) => [c.method, c.chosen, fixed(c.validationError), fixed(c.testError), `${c.fileBytes}`, `${c.ratio.toFixed(1)}×`]);
-  return [plain, ours, ...others];
+  return [plain, ours, ...others].map((cells) => ({ cells, marked: cells === ours }));
 }
 
-function seedRow(seed: SeedRecord): string[] {
-  const { errors, components, fileBytes, ratio, seconds } = seed;
-  return [`${seed.seed}`, fixed(errors.baseline.test), fixed(errors.quantized.test), `${components.after}`, `${fileBytes}`, `${ratio.toFixed(1)}×`, seconds.toFixed(0)];
+function seedRow(seed: SeedRecord): TableRow {
+  const { errors, components, nonZeroPercent, fileBytes, ratio, seconds } = seed;
+  return { cells: [`${seed.seed}`, fixed(errors.baseline.test), fixed(errors.quantized.test), `${components.after}`, fixed(nonZeroPercent), `${fileBytes}`, `${ratio.toFixed(1)}×`, seconds.toFixed(0)] };
 }
 
-function componentRows({ mixture: { means, variances, mixing } }: SeedRecord): string[][] {
+function componentRows({ mixture: { means, variances, mixing } }: SeedRecord): TableRow[] {
   return means
     .map((mean, j) => ({ mean, deviation: Math.sqrt(variances[j]), share: mixing[j] }))
     .sort((a, b) => a.mean - b.mean)
-    .map(({ mean, deviation, share }) => [mean.toFixed(4), deviation.toPrecision(3), share.toPrecision(3)]);
+    .map(({ mean, deviation, share }) => ({ cells: [mean.toFixed(4), deviation.toPrecision(3), share.toPrecision(3)] }));
 }
 
 function mergeText({ merges }: SeedRecord): string {
   if (merges.length === 0) return 'No pair was near enough to be merged.';
   return `Merged: ${merges.map(({ kept, absorbed, divergence }) => `{${absorbed.join(', ')}} into {${kept.join(', ')}} at ${divergence.toPrecision(2)}`).join(', ')} (symmetric KL divergence).`;
-}
-
-function table(head: string[], rows: string[][]): string {
-  const cells = (tag: string, row: string[]) => row.map((cell) => `<${tag}>${escapeMarkup(cell)}</${tag}>`).join('');
-  const body = rows.map((row) => `<tr${row[0] === 'soft weight sharing' ? ' class="ours"' : ''}>${cells('td', row)}</tr>`).join('\n');
-  return `<table><tr>${cells('th', head)}</tr>\n${body}</table>`;
 }
 
 function fixed(percent: number): string {

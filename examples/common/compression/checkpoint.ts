@@ -6,12 +6,12 @@ import { compressed } from 'tfjs-weight-sharing';
 import type { EpochRecord, RetrainingEpoch, SeedRecord } from './record.js';
 import type { Settings } from './settings.js';
 
-const FORMAT = 'tfjs-weight-sharing/compress-mnist-checkpoint/1';
+const FORMAT = 'tfjs-weight-sharing/compression-checkpoint/1';
 
 /** What is known about the quantised model before the other methods and the test images are looked at. */
 export type Outcome = Pick<
   SeedRecord,
-  'histograms' | 'quantizedValues' | 'mixture' | 'merges' | 'components' | 'relativeDistance' | 'tensors' | 'otherBytes' | 'fileBytes'
+  'histograms' | 'quantizedValues' | 'mixture' | 'merges' | 'components' | 'relativeDistance' | 'nonZeroPercent' | 'tensors' | 'otherBytes' | 'fileBytes'
 > & { baselineError: number; retrainedError: number; quantizedError: number };
 
 export interface SeedState {
@@ -26,6 +26,8 @@ export interface SeedState {
 
 /** The part of the command line that a continued run must not change. */
 export interface JobOptions {
+  /** Name of the example. */
+  example: string;
   /** Folder of the IDX files; null: rendered digits. */
   data: string | null;
   seeds: number;
@@ -52,10 +54,11 @@ export async function saveCheckpoint(out: string, checkpoint: Checkpoint, model:
   renameSync(`${statePath(out)}.part`, statePath(out));
 }
 
-export function readCheckpoint(out: string): Checkpoint {
+export function readCheckpoint(out: string, example: string): Checkpoint {
   if (!existsSync(statePath(out))) throw new Error(`--resume: no stopped run in ${out} (there is no ${statePath(out)}). Start one without --resume.`);
   const { format, ...checkpoint } = JSON.parse(readFileSync(statePath(out), 'utf8')) as Checkpoint & { format: string };
   if (format !== FORMAT) throw new Error(`--resume: ${statePath(out)} has format '${format}', expected '${FORMAT}'. It is of another version: start again.`);
+  if (checkpoint.options.example !== example) throw new Error(`--resume: the stopped run in ${out} is one of ${checkpoint.options.example}, not of ${example}.`);
   return checkpoint;
 }
 
