@@ -3,6 +3,7 @@
  * and the like stand for, which weight a regularizer slot of a layer governs, and the list of a layer's losses.
  */
 import * as tfl from '@tensorflow/tfjs-layers';
+import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor, Variable } from '@tensorflow/tfjs-core';
 
 /** The host's regularizer interface; `apply` maps a weight to a scalar energy that is added to the training loss. */
@@ -109,6 +110,9 @@ export interface PlacedLayer {
 /** Inner layer → the one that a save writes in its stead: Bidirectional trains two clones of it and saves the original. */
 const originals = new WeakMap<Layer, Layer>();
 
+/** A layer of ours that hands the losses of the layers inside of it on to the host, as a model does. */
+const handsOnLosses = (layer: Layer): boolean => isModel(layer) || (layer as unknown as Open)['handsOnLosses'] === true;
+
 /** Every layer of `model`, models nested in it and layers inside wrappers included, each once, in graph order. */
 export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
   const found = new Map<Layer, PlacedLayer>();
@@ -117,8 +121,8 @@ export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
     const placed = { layer, path: [...around, layer], carrier: outer ?? layer };
     found.set(layer, placed);
     const children = innerLayers(layer);
-    // A model adds up its layers' losses itself; a wrapper or recurrent layer does not know of any inside.
-    const carrier = outer === null && isModel(layer) ? null : placed.carrier;
+    // A model adds up its layers' losses itself, and we do; a wrapper or recurrent layer does not know of any inside.
+    const carrier = outer === null && handsOnLosses(layer) ? null : placed.carrier;
     for (const child of children) visit(child, placed.path, carrier);
   };
   model.layers.forEach((layer) => visit(layer, [], null));
@@ -232,6 +236,33 @@ export function expectTargetShape(model: tfl.LayersModel, index: number, shape: 
 
 function isLayerVariable(value: unknown): value is LayerVariable {
   return typeof value === 'object' && value !== null && typeof (value as LayerVariable).read === 'function' && 'val' in value;
+}
+
+/** The layer that a saved `{className, config}` stands for; `customObjects` as the host's loader hands them on. */
+export function revivedLayer(who: string, saved: unknown, customObjects: serialization.ConfigDict = {}): Layer {
+  const { className, config } = (saved ?? {}) as { className?: string; config?: serialization.ConfigDict };
+  const custom = className === undefined ? undefined : (customObjects[className] as unknown as LayerClass | undefined);
+  const entry = className === undefined ? undefined : (tfc.serialization.SerializationMap.getMap().classNameMap[className] as unknown as [LayerClass, LayerClass['fromConfig']] | undefined);
+  const [cls, fromConfig] = custom === undefined ? (entry ?? []) : [custom, custom.fromConfig];
+  if (cls === undefined || fromConfig === undefined) {
+    throw new Error(`${who}: the saved model names the layer '${className ?? String(saved)}', which is not registered. Import the package that defines it before loading.`);
+  }
+  return fromConfig(cls, config ?? {}, customObjects);
+}
+
+interface LayerClass {
+  new (args: never): Layer;
+  fromConfig(cls: LayerClass, config: serialization.ConfigDict, customObjects: serialization.ConfigDict): Layer;
+}
+
+/** Runs `f` while layers that read a weight of `values` get the tensor there instead. */
+export function withReads<T>(values: ReadonlyMap<LayerVariable, Tensor>, f: () => T): T {
+  for (const [weight, value] of values) Object.defineProperty(weight, 'read', { value: () => value, configurable: true });
+  try {
+    return f();
+  } finally {
+    for (const weight of values.keys()) delete (weight as Partial<LayerVariable>).read;
+  }
 }
 
 /** The tf.Variable behind a layer's weight (`read()` returns that same object at every call). */

@@ -1,5 +1,7 @@
 /** The front door: every public name. */
 export { linearize, type Linearization } from './autodiff/linearize.js';
+export { DEQMonitor, deqMonitor, type DEQMonitorArgs } from './callbacks/deq_monitor.js';
+export { DEQSchedule, deqSchedule, type DEQScheduleArgs, type DEQSettings } from './callbacks/deq_schedule.js';
 export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from './callbacks/kl_merge_quantization.js';
 export type { QuantizationReport } from './callbacks/quantization_report.js';
 export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
@@ -8,15 +10,22 @@ export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
+export { DEQLayer, deqLayer, type DEQLayerArgs, type JacobianPenaltyOptions } from './layers/deq_layer.js';
+export type { DEQReport } from './layers/deq_record.js';
 export { FeatureHashing, featureHashing, hashTokens, type FeatureHashingArgs, type HashedTokens, type HashTokensArgs } from './layers/feature_hashing.js';
 export { HashedBank, hashedBank, type HashedBankArgs } from './layers/hashed_bank.js';
 export { HashedConv2D, hashedConv2d, type HashedConv2DArgs } from './layers/hashed_conv2d.js';
 export { HashedDense, hashedDense, type HashedDenseArgs } from './layers/hashed_dense.js';
 export { HashedEmbedding, hashedEmbedding, type HashedEmbeddingArgs } from './layers/hashed_embedding.js';
 export type { HashedArgs } from './layers/hashed_options.js';
+export {
+  SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
+  type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
+} from './layers/kernel_normalization.js'; // prettier-ignore
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';
+export { fixedPointCorrection, type FixedPointCorrectionArgs } from './losses/fixed_point_correction.js';
 export { sparseCrossEntropy, type SparseCrossEntropyArgs } from './losses/sparse_cross_entropy.js';
 export { acceptSparseTargets, type Loss } from './losses/sparse_targets.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
@@ -29,6 +38,7 @@ export { equilibrium, type EquilibriumArgs, type EquilibriumGradient, type Equil
 export { FixedPointIteration, fixedPointIteration, type FixedPointIterationArgs } from './solvers/fixed_point_iteration.js';
 export { Implicit, implicit, type ImplicitArgs } from './solvers/implicit.js';
 export { JacobianFree, jacobianFree } from './solvers/jacobian_free.js';
+export { jacobianPenalty, type JacobianPenaltyArgs } from './solvers/jacobian_penalty.js';
 export { NewtonKrylov, newtonKrylov, type NewtonKrylovArgs } from './solvers/newton_krylov.js';
 export { Phantom, phantom, type PhantomArgs } from './solvers/phantom.js';
 export type { Solution, SolveOptions, SolveReport, Solver, SolverArgs, StopReason } from './solvers/solver.js';

@@ -163,6 +163,12 @@ export interface KernelWatcher {
   onRead(dataId: object): void;
 }
 
+/** Those that watch now, outermost first. */
+const watchers: KernelWatcher[] = [];
+
+/** Tells them of a read that goes past the engine, to the backend's own memory. */
+export const announceRead = ({ dataId }: Tensor): void => watchers.forEach((watcher) => watcher.onRead(dataId));
+
 interface EngineMethods {
   runKernelFunc(call: Partial<KernelCall>): Tensor | Tensor[];
   readSync(dataId: object): unknown;
@@ -195,9 +201,11 @@ export function watchKernels<T>(watcher: KernelWatcher, f: () => T): T {
     if (!inKernel) watcher.onRead(dataId);
     return readSync.call(engine, dataId);
   };
+  watchers.push(watcher);
   try {
     return f();
   } finally {
+    watchers.pop();
     for (const name of ['runKernelFunc', 'readSync'] as const) {
       if (before[name]) Object.defineProperty(engine, name, before[name]);
       else delete (engine as Partial<EngineMethods>)[name];

@@ -2,7 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, describe } from '../checks.js';
-import type { Solution, Solver } from './solver.js';
+import type { Solution, SolveOptions, Solver } from './solver.js';
 import { layoutOf, type StateMap } from './space.js';
 
 /** A fixed point z = f(z) to be found from `z0`, and the tensors that f depends on and gradients are wanted for. */
@@ -12,11 +12,16 @@ export interface EquilibriumProblem {
   solver: Solver;
   /** Tensors and variables that f closes over. What is not listed gets no gradient from methods that do not record all of f. */
   wrt: readonly Tensor[];
+  /** For the solve that finds z. */
+  forward?: Pick<SolveOptions, 'tell' | 'taps' | 'onTap'>;
   /** Told of the solve that found z; the callee disposes of it, and must not keep its state. */
   onForward?: (solution: Solution) => void;
   /** Told of the solve of the backward pass, where there is one; the callee disposes of it. */
   onBackward?: (solution: Solution) => void;
 }
+
+/** The solve that finds z. */
+export const forwardSolve = ({ f, z0, solver, forward }: EquilibriumProblem, options?: SolveOptions): Solution => solver.solve(f, z0, { replay: true, ...forward, ...options });
 
 /** How to differentiate through a fixed point: `implicit`, `phantom`, `jacobianFree`, `unrolled`. */
 export interface EquilibriumGradient extends serialization.Serializable {
@@ -24,7 +29,7 @@ export interface EquilibriumGradient extends serialization.Serializable {
   apply(problem: EquilibriumProblem): Tensor[];
 }
 
-export interface EquilibriumArgs extends Omit<EquilibriumProblem, 'f' | 'z0' | 'wrt'> {
+export interface EquilibriumArgs extends Omit<EquilibriumProblem, 'f' | 'z0' | 'wrt' | 'forward'> {
   gradient: EquilibriumGradient;
   /** Default: none. */
   wrt?: readonly Tensor[];

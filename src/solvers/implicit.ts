@@ -7,10 +7,10 @@ import { serialization, type Tensor } from '@tensorflow/tfjs-core';
 import { linearize, type Linearization } from '../autodiff/linearize.js';
 import { disposeWithTape, isRecording, orderTape } from '../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
-import { equilibrium, joined, parted, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
+import { equilibrium, forwardSolve, joined, parted, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { revive, serialized } from './serialized.js';
 import { failureKey, failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
-import type { StateMap } from './space.js';
+import { total, type StateMap } from './space.js';
 
 export interface ImplicitArgs {
   /** Solver of the backward pass. Default: the one that solves the forward pass. */
@@ -75,15 +75,15 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
   }
 
   apply(problem: EquilibriumProblem): Tensor[] {
-    const { f, z0, solver, wrt, onForward } = problem;
+    const { f, z0, wrt, onForward } = problem;
     if (!isRecording() || wrt.length === 0) {
-      const solution = solver.solve(f, z0);
+      const solution = forwardSolve(problem);
       handOver(solution, onForward);
       return solution.state;
     }
     const value = tfc.customGrad((...args: unknown[]) => {
       const save = args.at(-1) as (tensors: Tensor[]) => void;
-      const solution = solver.solve(f, z0, { keepInverse: this.#args.inverseEstimate !== 'none' });
+      const solution = forwardSolve(problem, { keepInverse: this.#args.inverseEstimate !== 'none' });
       const { state, inverse } = solution;
       handOver(solution, onForward);
       const tangent = linearize((...inputs) => f(inputs.slice(0, state.length)), [...state, ...wrt]);
@@ -199,7 +199,7 @@ const CONSEQUENCES = {
 /** ‖image − u‖ per sample, relative to ‖image‖ if asked: [batch]. */
 function residuals(u: readonly Tensor[], image: readonly Tensor[], stop: 'relative' | 'absolute'): Tensor {
   const squared = (parts: readonly Tensor[]) =>
-    tfc.addN(parts.map((part) => tfc.sum(tfc.square(tfc.reshape(part, [part.shape[0] ?? 1, -1])), 1))); // prettier-ignore
+    total(parts.map((part) => tfc.sum(tfc.square(tfc.reshape(part, [part.shape[0] ?? 1, -1])), 1))); // prettier-ignore
   const norm = tfc.sqrt(squared(u.map((part, i) => tfc.sub(image[i], part))));
   return stop === 'relative' ? tfc.div(norm, tfc.add(tfc.sqrt(squared(image)), 1e-9)) : norm;
 }

@@ -2,7 +2,7 @@
  * The loop that every method runs in: evaluate f, measure the residual, keep the best iterate of each sample, decide per sample whether to go
  * on, ask the method for the next iterate. A sample that is done stays at its best iterate.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
+import { keep, type Tensor } from '@tensorflow/tfjs-core';
 import type { Space, StateMap } from './space.js';
 
 /** What a method sees of an iteration. */
@@ -111,8 +111,15 @@ export class Progress<S> {
   }
 }
 
+/** Iterations after which the best state so far is wanted. */
+export interface Taps {
+  taps?: readonly number[];
+  onTap?: (state: Tensor[], iteration: number) => void;
+}
+
 /** Runs `method` from `z0` on; returns the best iterate of each sample, held, and what is known of it. */
-export function iterate<V, S, W>(space: Space<V, S, W>, f: StateMap, z0: readonly Tensor[], method: Method<V, S>, limits: LoopLimits): { best: V; progress: Progress<S> } {
+export function iterate<V, S, W>(space: Space<V, S, W>, f: StateMap, z0: readonly Tensor[], method: Method<V, S>, limits: LoopLimits, { taps = [], onTap }: Taps = {}): { best: V; progress: Progress<S> } {
+  const tap = (iteration: number, best: V) => onTap?.(space.tensors(best).map((part) => keep(part)), iteration);
   const progress = new Progress<S>(space as Space<unknown, S, unknown>, limits);
   let z = space.hold(space.load(z0));
   let best = space.hold(z);
@@ -122,6 +129,7 @@ export function iterate<V, S, W>(space: Space<V, S, W>, f: StateMap, z0: readonl
       const { difference, norm, size } = space.distance(z, image, method.usesDifference);
       best = space.exchange(best, space.select(progress.observe(norm, size), z, best));
       going = iteration < limits.maxIterations && !progress.finished();
+      for (const at of taps) if (at === iteration || (!going && at > iteration)) tap(at, best);
       if (!going) return;
       const { active, leastNorm } = progress;
       z = space.exchange(z, space.select(active, method.step({ z, image, difference, norm, leastNorm, active }), best));

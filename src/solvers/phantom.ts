@@ -6,7 +6,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import { serialization, type Tensor } from '@tensorflow/tfjs-core';
 import { isRecording } from '../autodiff/tape.js';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
-import type { EquilibriumGradient, EquilibriumProblem } from './equilibrium.js';
+import { forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { DAMPING } from './fixed_point_iteration.js';
 import { handOver } from './solver.js';
 import type { StateMap } from './space.js';
@@ -19,9 +19,10 @@ export interface PhantomArgs {
 }
 
 /** `steps` times z ← τ f(z) + (1 − τ) z. */
-export function dampedSteps(f: StateMap, z: readonly Tensor[], steps: number, damping: number): Tensor[] {
+export function dampedSteps(f: StateMap, z: readonly Tensor[], steps: number, damping: number, visit?: (state: Tensor[], step: number) => void): Tensor[] {
   let state = [...z];
   for (let i = 0; i < steps; i++) {
+    if (i > 0) visit?.(state, i);
     const image = f(state);
     state = damping === 1 ? image : image.map((part, j) => tfc.add(tfc.mul(part, damping), tfc.mul(state[j], 1 - damping)));
   }
@@ -61,10 +62,10 @@ export class Phantom extends serialization.Serializable implements EquilibriumGr
 }
 
 /** The solution, and where a gradient evaluation records, damped steps from it. */
-export function stepsFromSolution({ f, z0, solver, onForward }: EquilibriumProblem, steps: number, damping: number): Tensor[] {
-  const solution = solver.solve(f, z0);
-  handOver(solution, onForward);
-  return isRecording() ? dampedSteps(f, solution.state, steps, damping) : solution.state;
+export function stepsFromSolution(problem: EquilibriumProblem, steps: number, damping: number): Tensor[] {
+  const solution = forwardSolve(problem);
+  handOver(solution, problem.onForward);
+  return isRecording() ? dampedSteps(problem.f, solution.state, steps, damping) : solution.state;
 }
 
 export const phantom = (args?: PhantomArgs): Phantom => new Phantom(args);

@@ -7,6 +7,7 @@ import { DeviceSpace } from './device_space.js';
 import { HostSpace } from './host_space.js';
 import { lookingOn, type Looking } from './looking.js';
 import { HUGE, iterate, type LoopLimits, type Method } from './loop.js';
+import { replayed } from './replay.js';
 import type { Space, StateMap } from './space.js';
 
 export interface SolverArgs {
@@ -70,6 +71,15 @@ export interface SolveOptions {
   keepInverse?: boolean;
   /** Called with the report when it becomes known (at once, or by {@link Solution.report}), in the place of what `onFailure` says. */
   tell?: (report: SolveReport) => void;
+  /**
+   * Run f once and then only those of its kernels that depend on z (see `traceProgram`): what f computes of weights and inputs alone is
+   * computed once. Not where f decides by values of z, which is noticed. Default false.
+   */
+  replay?: boolean;
+  /** Iterations (from 1) after which the best state so far is handed to `onTap`; all are, also where the solve ends before. */
+  taps?: readonly number[];
+  /** Takes the state at a tap; it is the callee's to dispose of. */
+  onTap?: (state: Tensor[], iteration: number) => void;
   /** Compute as on a backend with this cost of looking; for tests. */
   looking?: Looking;
 }
@@ -127,9 +137,10 @@ export function solveWith(who: string, make: MakeMethod, limits: SolverLimits, f
 
 function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, limits: SolverLimits, f: StateMap, z0: readonly Tensor[], options: SolveOptions): Solution {
   const { product } = options;
+  const replay = options.replay === true ? replayed(who, f) : null;
   try {
     const method = make(space, { f, product: product === undefined ? null : (v) => space.evaluate(product, v), stepsToKeep: options.keepInverse === true ? limits.maxIterations : null });
-    const { best, progress } = iterate(space, f, z0, method, limits);
+    const { best, progress } = iterate(space, replay?.f ?? f, z0, method, limits, options);
     const counts = Object.entries(method.counts());
     const { iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, trace } = progress;
     const numbers = space.read([iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, ...trace, ...counts.flatMap(([, count]) => (typeof count === 'number' ? [] : [count]))]);
@@ -150,6 +161,7 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
       dispose: numbers.dispose,
     };
   } finally {
+    replay?.dispose();
     space.dispose();
   }
 }
@@ -204,20 +216,22 @@ export function failureOf(who: string, report: SolveReport, { tolerance, stop, m
 /** Failures that are told once: of a kind, under the same limits. */
 export const failureKey = ({ reason }: SolveReport, { tolerance, stop, maxIterations }: SolverLimits): string => `${reason} ${stop} ${tolerance} ${maxIterations}`;
 
-function tellFailure(who: string, report: SolveReport, limits: SolverLimits): void {
+export function tellFailure(who: string, report: SolveReport, limits: SolverLimits): void {
   const failure = failureOf(who, report, limits);
   if (failure !== null && limits.onFailure === 'throw') throw new Error(failure);
   if (failure !== null) warnOnce(`${who} ${failureKey(report, limits)}`, failure);
 }
 
-/** Solves whose report nobody asked for. */
+/** Solves whose report must be awaited. */
 let unread = 0;
 
-/** Hands a solve on to who wants it, or lets go of it; where its report must be awaited, some are looked at after the step, so that failures show. */
+/** Whether this solve is among those that are looked at after the step, so that failures show where reports must be awaited: the 1st, 2nd, 4th, 8th … */
+export const isSpotCheck = ({ known }: Solution): boolean => known === null && (++unread & (unread - 1)) === 0;
+
+/** Hands a solve on to who wants it, or lets go of it. */
 export function handOver(solution: Solution, listener?: (solution: Solution) => void): void {
   if (listener !== undefined) return listener(solution);
-  // The 1st, 2nd, 4th, 8th … of them.
-  if (solution.known !== null || (++unread & (unread - 1)) !== 0) return solution.dispose();
+  if (!isSpotCheck(solution)) return solution.dispose();
   queueMicrotask(() => void solution.report().finally(() => solution.dispose()));
 }
 

@@ -2,7 +2,7 @@
  * What solvers compute with: batched vectors V (one per sample: the state, flattened), numbers per sample S, and small rows of weights per
  * sample W. Methods are written once against this; `host_space.ts` computes in this process's memory, `device_space.ts` in tensors.
  */
-import type { Tensor } from '@tensorflow/tfjs-core';
+import { add, type Tensor } from '@tensorflow/tfjs-core';
 import type { Looking } from './looking.js';
 
 /** z ↦ f(z) on a list of float32 tensors, whose first axis is the batch (a tensor of rank 0 is one sample). */
@@ -121,5 +121,8 @@ export function checkImage(who: string, image: unknown, { shapes }: Layout): ass
   const other = tensors.find(({ dtype }) => dtype !== 'float32');
   if (other) throw new Error(`${who}: f must return float32, got ${other.dtype}. Use tf.cast(…, 'float32').`);
 }
+
+/** Σ of tensors of one shape. (`tf.addN` on webgpu runs the shader that it made for the first count of terms, whatever the count.) */
+export const total = (terms: readonly Tensor[]): Tensor => terms.reduce((sum, term) => add(sum, term));
 
 const listShapes = (shapes: readonly number[][]): string => shapes.map((shape) => `[${shape.join(', ')}]`).join(', ');

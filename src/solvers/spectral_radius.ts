@@ -3,7 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D } from '@tensorflow/tfjs-core';
 import { linearize } from '../autodiff/linearize.js';
 import { withoutTape } from '../autodiff/tape.js';
-import { checkImage, layoutOf, type StateMap } from './space.js';
+import { checkImage, layoutOf, total, type StateMap } from './space.js';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 
 export interface SpectralRadiusArgs {
@@ -31,7 +31,7 @@ export function spectralRadius(f: StateMap, z: readonly Tensor[], args: Spectral
   const seed = checkNumber(who, 'seed', args.seed ?? 1, integerAtLeast(0));
   const layout = layoutOf(who, z);
   const { batch } = layout;
-  const norm = (parts: readonly Tensor[]) => tfc.sqrt(tfc.addN(parts.map((part) => tfc.sum(tfc.square(tfc.reshape(part, [batch, -1])), 1))));
+  const norm = (parts: readonly Tensor[]) => tfc.sqrt(total(parts.map((part) => tfc.sum(tfc.square(tfc.reshape(part, [batch, -1])), 1))));
   const scaled = (parts: readonly Tensor[], by: Tensor) =>
     parts.map((part) => tfc.mul(part, tfc.reshape(by, part.shape.map((_, axis) => (axis === 0 ? batch : 1))))); // prettier-ignore
   return withoutTape(() =>

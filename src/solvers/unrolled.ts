@@ -1,4 +1,5 @@
 /** Backpropagation through a fixed number of iterations: what deep equilibrium models are pre-trained by, and the yardstick for the others. */
+import * as tfc from '@tensorflow/tfjs-core';
 import { serialization, type Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import type { EquilibriumGradient, EquilibriumProblem } from './equilibrium.js';
@@ -33,8 +34,11 @@ export class Unrolled extends serialization.Serializable implements EquilibriumG
     this.damping = checkNumber('unrolled', 'damping', args.damping ?? 1, DAMPING);
   }
 
-  apply({ f, z0 }: EquilibriumProblem): Tensor[] {
-    return dampedSteps(f, z0, this.steps, this.damping);
+  apply({ f, z0, forward: { taps = [], onTap } = {} }: EquilibriumProblem): Tensor[] {
+    const visited = (state: Tensor[], step: number) => taps.filter((at) => at === step || (step === this.steps && at > step)).forEach((at) => onTap?.(state.map((part) => tfc.clone(part)), at));
+    const state = dampedSteps(f, z0, this.steps, this.damping, visited);
+    visited(state, this.steps);
+    return state;
   }
 
   getConfig(): serialization.ConfigDict {

@@ -1,0 +1,449 @@
+/**
+ * A layer of infinite depth: the fixed point of a cell.
+ * Bai, Kolter & Koltun, Deep Equilibrium Models, NeurIPS 2019 (arXiv 1909.01377); for several resolutions, Multiscale Deep Equilibrium Models,
+ * NeurIPS 2020 (arXiv 2006.08656).
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Scalar, serialization, Tensor, Tensor1D, Variable } from '@tensorflow/tfjs-core';
+import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
+import { disposeWithTape, isRecording, withoutTape } from '../autodiff/tape.js';
+import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, warnOnce } from '../checks.js';
+import { LAYER_OPTIONS, revivedLayer, variableOf, withReads, type Initializer, type Layer, type LayerArgs } from '../host.js';
+import { anderson } from '../solvers/anderson.js';
+import { forwardSolve, type EquilibriumGradient } from '../solvers/equilibrium.js';
+import { implicit } from '../solvers/implicit.js';
+import { jacobianPenalty } from '../solvers/jacobian_penalty.js';
+import { revive, serialized } from '../solvers/serialized.js';
+import { failureKey, type Solver, type SolveReport } from '../solvers/solver.js';
+import type { StateMap } from '../solvers/space.js';
+import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
+import { Unrolled } from '../solvers/unrolled.js';
+import { planCell, shapeList, stateShapes, type CellPlan } from './deq_cell.js';
+import { CallRecord, layerFailure, type DEQReport } from './deq_record.js';
+import { freshSeed, withFixedDraws } from './fixed_draws.js';
+import type { KernelNormalization } from './kernel_normalization.js';
+
+export interface JacobianPenaltyOptions {
+  /** Factor γ of the penalty in the training loss. ≥ 0. */
+  weight: number;
+  /** Random vectors per estimate. Integer ≥ 1. Default 1. */
+  samples?: number;
+  /** Probability that a step has the penalty, in (0, 1]; its expectation does not change. Default 1. */
+  frequency?: number;
+}
+
+export interface DEQLayerArgs extends LayerArgs {
+  /** The map: a model (or layer) with inputs [z…, x…] and outputs, the next z…, in the shapes of the states. Required. */
+  cell: Layer;
+  /** Default: `anderson()`. */
+  solver?: Solver;
+  /** Solver in inference: often more iterations. Default null: `solver`. */
+  inferenceSolver?: Solver | null;
+  /** How to differentiate: `implicit`, `phantom`, `jacobianFree` or `unrolled`. Default: `implicit()`. */
+  gradient?: EquilibriumGradient;
+  /**
+   * Where the solve begins: `zeros`; `learned`, weights of the layer that follow the mean of the solutions (the fixed point itself does not depend
+   * on its start); or `given`, further inputs of the layer, after the others. Default `zeros`.
+   */
+  initialState?: 'zeros' | 'learned' | 'given';
+  /** Adds γ‖∂f/∂z‖²_F / numel at the solution to the training loss. A number is γ. Default null: none. */
+  jacobianPenalty?: number | JacobianPenaltyOptions | null;
+  /** Reparametrises the cell's kernels (its trainable weights of rank ≥ 2): `weightNormalization()`, `spectralNormalization()`. Default null. */
+  kernelNormalization?: KernelNormalization | null;
+  /** Iterations after which the state is an output too, for supervision on the way (see `fixedPointCorrection`). Default [], none. */
+  trajectory?: number[];
+}
+
+const OPTIONS = ['cell', 'solver', 'inferenceSolver', 'gradient', 'initialState', 'jacobianPenalty', 'kernelNormalization', 'trajectory', ...LAYER_OPTIONS] as const;
+const START = ['zeros', 'learned', 'given'] as const;
+
+/**
+ * z* = f(z*, x): the fixed point of `cell`, to which infinitely many weight-tied layers would lead, found by `solver` and differentiated by
+ * `gradient`. The memory of a training step is that of one evaluation of the cell and of the solver's window, however many iterations.
+ *
+ * Inputs: the cell's x…, `[batch, …]`, then with `initialState: 'given'` the states to begin at. Output: z…, and with `trajectory` the states after
+ * those iterations (one step of the cell further, through which they are differentiated), each part of each.
+ *
+ * The weights, regularizers and constraints of the cell are the layer's: trained, counted and saved once. Dropout and noise in the cell keep their
+ * draws during one call, forward and backward. Samples of a batch converge, and stop, each by itself. A mask of `[batch, time]` is given to
+ * the layers of the cell, holds states of rank ≥ 3 with that time at 0 where it is false, and is passed on for those.
+ *
+ * ```js
+ * const [z, x] = [tf.input({shape: [64]}), tf.input({shape: [64]})];
+ * const sum = tf.layers.add().apply([tf.layers.dense({units: 64}).apply(z), x]);
+ * const cell = tf.model({inputs: [z, x], outputs: tf.layers.activation({activation: 'tanh'}).apply(sum)});
+ * const model = tf.sequential({layers: [tf.layers.dense({units: 64, inputShape: [784]}), deqLayer({cell}), tf.layers.dense({units: 10})]});
+ * ```
+ *
+ * After each call {@link report} tells iterations, residual and reason, `deqMonitor()` logs them per epoch; a solve that does not
+ * converge warns, once for each kind and setting, or throws (`onFailure` of the solver). Solvers, gradient and penalty may be changed
+ * between steps ({@link configure}, `deqSchedule`). While `gradient` is `unrolled` the layer is that network of fixed depth, in inference too.
+ *
+ * Limits: the cell must not normalise by statistics of the batch, nor be stateful. On GPUs all iterations are done where values cannot be
+ * looked at (webgpu). When not to use it: where a few layers suffice, they are faster; an equilibrium costs an evaluation per iteration.
+ */
+export class DEQLayer extends layers.Layer {
+  /** @nocollapse */
+  static readonly className = 'DEQLayer';
+  /** For `host.ts`: the losses of the layers inside are this layer's. */
+  readonly handsOnLosses = true;
+  readonly cell: Layer;
+  readonly initialState: 'zeros' | 'learned' | 'given';
+  readonly kernelNormalization: KernelNormalization | null;
+  readonly trajectory: readonly number[];
+  /** Whether the inputs of the last call are kept, for {@link spectralRadius}. */
+  keepsInputs = false;
+  #settings: Settings;
+  #plan: CellPlan | null = null;
+  #starts: LayerVariable[] = [];
+  #normalized: { kernel: LayerVariable; weights: LayerVariable[] }[] = [];
+  #penalty: Tensor | null = null;
+  #record: CallRecord | null = null;
+  #lastInputs: Tensor[] = [];
+
+  constructor(args: DEQLayerArgs) {
+    super(args ?? {});
+    const who = 'DEQLayer';
+    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with a cell, got ${describe(args)}.`);
+    checkKeys(who, args, OPTIONS);
+    if (!(args.cell instanceof layers.Layer)) throw new Error(`${who}: cell must be a layer or a model with inputs [z…, x…] and outputs next z…, got ${describe(args.cell)}.`);
+    this.cell = args.cell;
+    this.#settings = settingsOf(args);
+    this.initialState = checkChoice(who, 'initialState', args.initialState ?? 'zeros', START);
+    this.kernelNormalization = args.kernelNormalization ?? null;
+    if (this.kernelNormalization !== null && typeof this.kernelNormalization.weightsFor !== 'function') {
+      throw new Error(`${who}: kernelNormalization must be weightNormalization() or spectralNormalization(), got ${describe(args.kernelNormalization)}.`);
+    }
+    this.trajectory = checkTrajectory(args.trajectory ?? []);
+    this.supportsMasking = true;
+    // Freezing freezes the cell; that this layer trains must not thaw what is frozen in it.
+    if (!(args.trainable ?? this.cell.trainable)) this.trainable = false;
+  }
+
+  get solver(): Solver {
+    return this.#settings.solver;
+  }
+
+  get inferenceSolver(): Solver | null {
+    return this.#settings.inferenceSolver;
+  }
+
+  get gradient(): EquilibriumGradient {
+    return this.#settings.gradient;
+  }
+
+  get jacobianPenalty(): Required<JacobianPenaltyOptions> | null {
+    return this.#settings.jacobianPenalty;
+  }
+
+  /** Changes what may change between steps; what is not named stays. @throws Error as the constructor does. */
+  configure(changes: Partial<Pick<DEQLayerArgs, 'solver' | 'inferenceSolver' | 'gradient' | 'jacobianPenalty'>>): void {
+    checkKeys(`DEQLayer '${this.name}': configure`, changes, ['solver', 'inferenceSolver', 'gradient', 'jacobianPenalty']);
+    this.#settings = settingsOf({ ...this.#settings, ...changes });
+  }
+
+  override build(inputShape: Shape | Shape[]): void {
+    const who = `DEQLayer '${this.name}'`;
+    this.#plan = planCell(who, this.cell, shapeList(inputShape), this.initialState === 'given');
+    if (this.initialState === 'learned') this.#starts = this.#plan.states.map((shape, i) => this.#addStart(who, shape, i));
+    if (this.kernelNormalization !== null) this.#addNormalization(who, this.kernelNormalization);
+    this.addLoss(() => this.#takePenalty());
+    super.build(inputShape);
+  }
+
+  #addStart(who: string, shape: Shape, part: number): LayerVariable {
+    const own = shape.slice(1);
+    if (own.some((length) => length == null)) throw new Error(`${who}: initialState 'learned' needs states of known shape, state ${part} is [${shape.map((length) => length ?? 'null').join(', ')}]. Use 'zeros' or 'given'.`);
+    return this.addWeight(`start_${part}`, [1, ...own], 'float32', constantly(() => tfc.zeros([1, ...(own as number[])])));
+  }
+
+  #addNormalization(who: string, normalization: KernelNormalization): void {
+    const kernels = this.cell.trainableWeights.filter(({ shape }) => shape.length >= 2);
+    if (kernels.length === 0) throw new Error(`${who}: kernelNormalization finds no trainable weight of rank ≥ 2 in the cell '${this.cell.name}'.`);
+    this.#normalized = kernels.map((kernel, k) => {
+      const wanted = normalization.weightsFor(variableOf(kernel));
+      const weights = wanted.map(({ name, initial, trainable }) => this.addWeight(`${name}_${k}`, initial.shape, 'float32', constantly(() => tfc.clone(initial)), undefined, trainable));
+      wanted.forEach(({ initial }) => initial.dispose());
+      return { kernel, weights };
+    });
+  }
+
+  override get trainable(): boolean {
+    return super.trainable;
+  }
+
+  override set trainable(trainable: boolean) {
+    super.trainable = trainable;
+    this.cell.trainable = trainable;
+  }
+
+  override get trainableWeights(): LayerVariable[] {
+    return [...super.trainableWeights, ...this.cell.trainableWeights];
+  }
+
+  override get nonTrainableWeights(): LayerVariable[] {
+    return [...super.nonTrainableWeights, ...this.cell.nonTrainableWeights];
+  }
+
+  override calculateLosses(): Scalar[] {
+    return [...super.calculateLosses(), ...this.cell.calculateLosses()];
+  }
+
+  override setFastWeightInitDuringBuild(value: boolean): void {
+    super.setFastWeightInitDuringBuild(value);
+    this.cell.setFastWeightInitDuringBuild(value);
+  }
+
+  override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
+    return tfc.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
+      const training = kwargs['training'] === true;
+      const given = Array.isArray(inputs) ? inputs : [inputs];
+      const xs = given.slice(0, this.#plan!.injected);
+      const z0 = this.#start(xs, given.slice(this.#plan!.injected));
+      const normalized = this.#normalizedKernels(training);
+      const f = this.#map(xs, training, kwargs['mask'] as Tensor | null | undefined, normalized);
+      const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
+      const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
+      const record = this.#begin(new CallRecord(training, solver, this.gradient instanceof Unrolled ? this.gradient.steps : null), given);
+      const taps = new Map<number, Tensor[]>();
+      const statistics = this.#statistics();
+      const z = this.gradient.apply({
+        f, z0, solver, wrt: [...new Set(wrt)],
+        forward: { tell: (report) => this.#tell(report, training, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
+        onForward: (solution) => record.add('forward', solution),
+        onBackward: (solution) => record.add('backward', solution),
+      }); // prettier-ignore
+      this.#checkStatistics(statistics);
+      const visited = this.trajectory.flatMap((iteration) => {
+        const state = taps.get(iteration)!;
+        const next = f(state);
+        state.forEach((part) => part.dispose());
+        return next;
+      });
+      if (training && isRecording()) this.#addPenalty(f, z);
+      const outputs = [...this.#followed(z, training), ...visited];
+      return outputs.length === 1 ? outputs[0] : outputs;
+    });
+  }
+
+  /** z ↦ the cell's output, with the same random draws at each call. */
+  #map(xs: readonly Tensor[], training: boolean, mask: Tensor | null | undefined, normalized: ReadonlyMap<LayerVariable, Tensor>): StateMap {
+    const seed = freshSeed();
+    return (z) => {
+      // The host writes into the arguments that it hands on.
+      const args = mask == null ? { training } : { training, mask };
+      const image = withFixedDraws(seed, () => withReads(normalized, () => this.cell.apply([...z, ...xs], args))) as Tensor | Tensor[];
+      return (Array.isArray(image) ? image : [image]).map((part) => masked(part, mask));
+    };
+  }
+
+  #start(xs: readonly Tensor[], given: readonly Tensor[]): Tensor[] {
+    if (this.initialState === 'given') return [...given];
+    const shapes = stateShapes(this.#plan!, xs, `DEQLayer '${this.name}'`);
+    if (this.initialState === 'zeros') return shapes.map((shape) => tfc.zeros(shape));
+    return this.#starts.map((start, i) => tfc.tile(variableOf(start), shapes[i].map((length, axis) => (axis === 0 ? length : 1)))); // prettier-ignore
+  }
+
+  /** The solution, which in training pulls a learned start towards its mean over the batch; `unrolled` differentiates through the start itself. */
+  #followed(z: Tensor[], training: boolean): Tensor[] {
+    if (this.#starts.length === 0 || !training || !isRecording() || this.gradient instanceof Unrolled) return z;
+    return z.map((part, i) => pulling(part, variableOf(this.#starts[i])));
+  }
+
+  #normalizedKernels(training: boolean): Map<LayerVariable, Tensor> {
+    return new Map(this.#normalized.map(({ kernel, weights }) => [kernel, this.kernelNormalization!.normalize(variableOf(kernel), weights.map(variableOf), training)]));
+  }
+
+  #addPenalty(f: StateMap, z: readonly Tensor[]): void {
+    if (this.jacobianPenalty === null) return;
+    const { weight, samples, frequency } = this.jacobianPenalty;
+    if (weight === 0 || (frequency < 1 && Math.random() >= frequency)) return;
+    const at = withoutTape(() => z.map((part) => tfc.clone(part)));
+    const penalty = tfc.mul(weight / frequency, jacobianPenalty(f, at, { samples }));
+    // Called twice in a step: both count.
+    this.#penalty = tfc.keep(this.#penalty?.isDisposed === false ? tfc.add(this.#penalty, penalty) : penalty);
+    disposeWithTape(this.#penalty);
+  }
+
+  #takePenalty(): Scalar {
+    const penalty = this.#penalty;
+    this.#penalty = null;
+    return penalty === null || penalty.isDisposed ? tfc.scalar(0) : (tfc.clone(penalty) as Scalar);
+  }
+
+  #begin(record: CallRecord, inputs: readonly Tensor[]): CallRecord {
+    this.#forget();
+    if (this.keepsInputs) this.#lastInputs = inputs.map((input) => tfc.keep(withoutTape(() => tfc.clone(input))));
+    return (this.#record = record);
+  }
+
+  #forget(): void {
+    this.#record?.dispose();
+    this.#record = null;
+    tfc.dispose(this.#lastInputs);
+    this.#lastInputs = [];
+  }
+
+  #tell(report: SolveReport, training: boolean, solver: Solver): void {
+    const failure = layerFailure(this.name, training, report, solver);
+    if (failure === null) return;
+    if (solver.limits.onFailure === 'throw') throw new Error(failure);
+    warnOnce(`${this.name} ${String(training)} ${solver.getClassName()} ${failureKey(report, solver.limits)}`, failure);
+  }
+
+  #statistics(): Map<LayerVariable, object> {
+    return new Map(this.cell.nonTrainableWeights.map((weight) => [weight, variableOf(weight).dataId]));
+  }
+
+  #checkStatistics(before: ReadonlyMap<LayerVariable, object>): void {
+    for (const [weight, dataId] of before) {
+      if (variableOf(weight).dataId === dataId) continue;
+      throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${weight.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);
+    }
+  }
+
+  /** What is known of the last call; rejects before the first. */
+  async report(): Promise<DEQReport> {
+    if (this.#record === null) throw new Error(`DEQLayer '${this.name}': there is no report before the first call.`);
+    return this.#record.report();
+  }
+
+  /** {@link report} without waiting: null before the first call, and on backends whose values must be awaited. */
+  get lastReport(): DEQReport | null {
+    return this.#record?.known() ?? null;
+  }
+
+  /**
+   * Spectral radius of ∂f/∂z at the fixed point for `inputs` (default: those of the last call, if `keepsInputs`), per sample `[batch]`, by the
+   * power method. Below 1, plain iteration converges there.
+   */
+  spectralRadius(inputs?: Tensor | Tensor[], args?: SpectralRadiusArgs): Tensor1D {
+    const given = inputs === undefined ? this.#lastInputs : Array.isArray(inputs) ? inputs : [inputs];
+    if (this.#plan === null || given.length === 0) throw new Error(`DEQLayer '${this.name}': spectralRadius needs inputs, or keepsInputs = true before the last call.`);
+    const { injected } = this.#plan;
+    return withoutTape(() =>
+      tfc.tidy(() => {
+        const xs = given.slice(0, injected);
+        const f = this.#map(xs, false, null, this.#normalizedKernels(false));
+        const solver = this.inferenceSolver ?? this.solver;
+        const solution = forwardSolve({ f, z0: this.#start(xs, given.slice(injected)), solver, wrt: [] }, { tell: () => {} });
+        solution.dispose();
+        return spectralRadius(f, solution.state, args);
+      }),
+    );
+  }
+
+  override computeOutputShape(inputShape: Shape | Shape[]): Shape | Shape[] {
+    const shapes = shapeList(inputShape);
+    const { states } = this.#plan ?? planCell(`DEQLayer '${this.name}'`, this.cell, shapes, this.initialState === 'given');
+    const parts = states.map((shape) => shape.map((length, axis) => (axis === 0 ? shapes[0][0] : (length ?? shapes.find((other) => other.length === shape.length)?.[axis] ?? null))));
+    const all = [parts, ...this.trajectory.map(() => parts)].flat();
+    return all.length === 1 ? all[0] : all;
+  }
+
+  override computeMask(_inputs: Tensor | Tensor[], mask?: Tensor | Tensor[]): Tensor | Tensor[] {
+    const first = (Array.isArray(mask) ? mask[0] : mask) ?? null;
+    const parts = this.#plan!.states.map(({ length }) => (length >= 3 ? first : null));
+    const all = [parts, ...this.trajectory.map(() => parts)].flat();
+    // The host's types know no null here; at run time it means: no mask.
+    return (all.length === 1 ? all[0] : all) as Tensor | Tensor[];
+  }
+
+  override dispose(): ReturnType<layers.Layer['dispose']> {
+    const result = super.dispose();
+    if (result.refCountAfterDispose === 0) this.#forget();
+    return result;
+  }
+
+  override getConfig(): serialization.ConfigDict {
+    const config = {
+      ...super.getConfig(),
+      cell: serialized(this.cell),
+      solver: serialized(this.solver),
+      inferenceSolver: this.inferenceSolver && serialized(this.inferenceSolver),
+      gradient: serialized(this.gradient),
+      initialState: this.initialState,
+      jacobianPenalty: this.jacobianPenalty === null ? null : { ...this.jacobianPenalty },
+      kernelNormalization: this.kernelNormalization && serialized(this.kernelNormalization),
+      trajectory: [...this.trajectory],
+    };
+    return config;
+  }
+
+  /** @nocollapse */
+  static override fromConfig<T extends serialization.Serializable>(cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict, customObjects?: serialization.ConfigDict): T {
+    const { cell, solver, inferenceSolver, gradient, kernelNormalization, ...args } = config;
+    const revived = (saved: unknown) => (saved == null ? null : revive<serialization.Serializable>('DEQLayer', saved));
+    return new cls({
+      ...args,
+      cell: revivedLayer('DEQLayer', cell, customObjects),
+      solver: revived(solver),
+      inferenceSolver: revived(inferenceSolver),
+      gradient: revived(gradient),
+      kernelNormalization: revived(kernelNormalization),
+    });
+  }
+}
+
+const constantly = (make: () => Tensor): Initializer => ({ apply: make }) as unknown as Initializer;
+
+/** `part`, 0 where a mask [batch, time] of its time is false. */
+function masked(part: Tensor, mask: Tensor | null | undefined): Tensor {
+  if (mask == null || part.rank < 3 || mask.rank !== 2 || part.shape[1] !== mask.shape[1]) return part;
+  return tfc.mul(part, tfc.reshape(tfc.cast(mask, 'float32'), [...mask.shape, ...part.shape.slice(2).fill(1)]));
+}
+
+/** z, which gives `start` the gradient start − mean(z) over the batch, that of ½‖start − mean z‖². */
+const pulling = (z: Tensor, start: Variable): Tensor =>
+  tfc.customGrad((...args: unknown[]) => {
+    const [state, from, save] = args as [Tensor, Tensor, (tensors: Tensor[]) => void];
+    const difference = tfc.sub(from, tfc.mean(state, 0, true));
+    save([difference]);
+    return { value: tfc.clone(state), gradFunc: (dy: Tensor, [saved]: Tensor[]) => [tfc.clone(dy), tfc.clone(saved)] };
+  })(z, start);
+
+/** What may change between steps. */
+type Settings = Pick<DEQLayer, 'solver' | 'inferenceSolver' | 'gradient' | 'jacobianPenalty'>;
+
+const settingsOf = ({ solver, inferenceSolver, gradient, jacobianPenalty: penalty }: Partial<DEQLayerArgs>): Settings => ({
+  solver: checkSolver('solver', solver ?? anderson()),
+  inferenceSolver: inferenceSolver == null ? null : checkSolver('inferenceSolver', inferenceSolver),
+  gradient: checkGradient(gradient ?? implicit()),
+  jacobianPenalty: checkPenalty(penalty ?? null),
+});
+
+function checkSolver(option: string, solver: Solver): Solver {
+  if (typeof solver?.solve === 'function') return solver;
+  throw new Error(`DEQLayer: ${option} must be a solver such as anderson(), got ${describe(solver)}.`);
+}
+
+function checkGradient(gradient: EquilibriumGradient): EquilibriumGradient {
+  if (typeof gradient?.apply === 'function') return gradient;
+  throw new Error(`DEQLayer: gradient must be a gradient method such as implicit(), got ${describe(gradient)}.`);
+}
+
+function checkPenalty(penalty: number | JacobianPenaltyOptions | null): Required<JacobianPenaltyOptions> | null {
+  if (penalty === null) return null;
+  const who = 'DEQLayer: jacobianPenalty';
+  const { weight, samples = 1, frequency = 1 } = typeof penalty === 'number' ? { weight: penalty } : penalty;
+  if (typeof penalty === 'object') checkKeys(who, penalty, ['weight', 'samples', 'frequency']);
+  return {
+    weight: checkNumber(who, 'weight', weight, NON_NEGATIVE),
+    samples: checkNumber(who, 'samples', samples, integerAtLeast(1)),
+    frequency: frequency === 1 ? 1 : checkNumber(who, 'frequency', frequency, OPEN_UNIT),
+  };
+}
+
+function checkTrajectory(trajectory: number[]): readonly number[] {
+  const sensible = Array.isArray(trajectory) && trajectory.every((iteration, i) => Number.isInteger(iteration) && iteration >= 1 && (i === 0 || iteration > trajectory[i - 1]));
+  if (sensible) return [...trajectory];
+  throw new Error(`DEQLayer: trajectory must be a list of rising iterations ≥ 1, got ${describe(trajectory)}.`);
+}
+
+/** A layer whose output is the fixed point of a cell. See {@link DEQLayer}. */
+export function deqLayer(args: DEQLayerArgs): DEQLayer {
+  return new DEQLayer(args);
+}
+
+tfc.serialization.registerClass(DEQLayer);
