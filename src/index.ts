@@ -2,8 +2,10 @@
 export { linearize, type Linearization } from './autodiff/linearize.js';
 export { DEQMonitor, deqMonitor, type DEQMonitorArgs } from './callbacks/deq_monitor.js';
 export { DEQSchedule, deqSchedule, type DEQScheduleArgs, type DEQSettings } from './callbacks/deq_schedule.js';
+export { GrOWLProximal, growlProximal, type GrOWLProximalArgs } from './callbacks/growl_proximal.js';
 export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from './callbacks/kl_merge_quantization.js';
 export type { QuantizationReport } from './callbacks/quantization_report.js';
+export { RowTying, rowTying, type ClusterRows, type RowTyingArgs, type TiedLayer } from './callbacks/row_tying.js';
 export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
@@ -30,10 +32,9 @@ export { sparseCrossEntropy, type SparseCrossEntropyArgs } from './losses/sparse
 export { acceptSparseTargets, type Loss } from './losses/sparse_targets.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
 export { fitMixture, type FitMixtureArgs, type FittedMixture } from './regularizers/expectation_maximization.js';
-export { GmmPrior, gmmPrior } from './regularizers/gmm_prior.js';
-export type { GmmPriorArgs, MixtureLearningRates } from './regularizers/gmm_prior_options.js';
+export { GmmPrior, gmmPrior, type GmmPriorArgs, type MixtureLearningRates } from './regularizers/gmm_prior.js';
+export { GrOWL, growl, type GrOWLArgs, type GrowlSchedule, type RowGrouping } from './regularizers/growl.js';
 export type { GammaShapeRate, VarianceHyperprior } from './regularizers/hyperpriors.js';
-export type { DataNoise, Tau } from './regularizers/prior_strength.js';
 export { Anderson, anderson, type AndersonArgs } from './solvers/anderson.js';
 export { Broyden, broyden, type BroydenArgs } from './solvers/broyden.js';
 export { equilibrium, type EquilibriumArgs, type EquilibriumGradient, type EquilibriumProblem } from './solvers/equilibrium.js';
@@ -47,3 +48,5 @@ export type { Solution, SolveOptions, SolveReport, Solver, SolverArgs, StopReaso
 export type { StateMap } from './solvers/space.js';
 export { spectralRadius, type SpectralRadiusArgs } from './solvers/spectral_radius.js';
 export { Unrolled, unrolled, type UnrolledArgs } from './solvers/unrolled.js';
+export { factorTiedRows, type FactoredLayer, type FactoredModel, type FactorTiedRowsArgs } from './surgery/factor_tied_rows.js';
+export { removeDeadUnits, type RemoveDeadUnitsArgs, type RemovedUnits, type SmallerModel } from './surgery/remove_dead_units.js';

@@ -6,6 +6,7 @@ import { compressedSource, filePath, sourceName } from './compressed_source.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
 import { writeFileSafely } from './file_target.js';
 import { stripTraining } from './strip_training.js';
+import { INDICES, ROWS } from './tensor_codec.js';
 import { checkTopology, constrainedWeights } from './topology_check.js';
 
 export interface CompressedArgs {
@@ -77,7 +78,7 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
 
 /** Shared values under a constraint do not survive the host's loading; `compressed` reads them as they were. */
 function warnOfConstraints(artifacts: io.ModelArtifacts, weights: EncodedWeight[], name: string): void {
-  const shared = weights.filter(({ plan, tensor }) => plan?.kind === 'indices' && plan.codebook!.bytes.length > tensor.width);
+  const shared = weights.filter(({ plan, tensor }) => plan?.kind === ROWS || (plan?.kind === INDICES && plan.codebook!.bytes.length > tensor.width));
   const constrained = constrainedWeights(artifacts).filter((weight) => shared.some(({ spec }) => spec.name === weight));
   if (constrained.length === 0) return;
   const list = constrained.map((weight) => `'${weight}'`).join(', ');

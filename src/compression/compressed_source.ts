@@ -11,7 +11,7 @@ export const fileAt = (path: string): string =>
 export const nodeModule = <T>(name: string): Promise<T> =>
   import(/* webpackIgnore: true */ /* @vite-ignore */ `node:${name}`) as Promise<T>;
 
-const isNode = (): boolean => typeof process === 'object' && process.versions?.node !== undefined;
+const isNode = (): boolean => typeof process === 'object' && !!process.versions?.node;
 
 /** The path of `file://path`, or of a plain path in Node; null for every other kind of URL. */
 export function filePath(url: string): string | null {
@@ -34,23 +34,23 @@ async function loadArtifacts(source: string | io.IOHandler): Promise<io.ModelArt
   const name = sourceName(source);
   if (typeof source === 'string') {
     const path = filePath(source);
-    if (path !== null) return decodeModelArtifacts(await readFile(path, name), name);
-    if (/^https?:/.test(source) || !source.includes('://')) return decodeModelArtifacts(await download(source, name), name);
+    if (path !== null || /^https?:/.test(source) || !source.includes('://')) {
+      const read = path !== null ? readFile : download;
+      const bytes = await read(fileAt(path ?? source)).catch((error: Error) => {
+        throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
+      });
+      return decodeModelArtifacts(bytes, name);
+    }
   }
   const handler = typeof source === 'string' ? io.getLoadHandlers(source)[0] : source;
   if (handler?.load === undefined) throw new Error(`compressed: ${name} has no handler that can load.`);
   return await unwrapCarrier(await handler.load(), name);
 }
 
-async function readFile(path: string, name: string): Promise<Uint8Array> {
-  const fs = await nodeModule<typeof import('node:fs/promises')>('fs/promises');
-  return await fs.readFile(fileAt(path)).catch((error: Error) => {
-    throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
-  });
-}
+const readFile = async (path: string): Promise<Uint8Array> => (await nodeModule<typeof import('node:fs/promises')>('fs/promises')).readFile(path);
 
-async function download(url: string, name: string): Promise<Uint8Array> {
-  const response = await fetch(fileAt(url));
-  if (!response.ok) throw new Error(`compressed: ${name} cannot be read: HTTP ${response.status} for ${fileAt(url)}.`);
+async function download(url: string): Promise<Uint8Array> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`HTTP ${response.status} for ${url}`);
   return new Uint8Array(await response.arrayBuffer());
 }

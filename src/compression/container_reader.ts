@@ -6,7 +6,7 @@
 import type { io } from '@tensorflow/tfjs-core';
 import { codeText } from './byte_model.js';
 import { crc32 } from './checksum.js';
-import { matrixShape } from './index_model.js';
+import { matrixColumns } from './index_model.js';
 import { codeNumber, RangeDecoder } from './range_coder.js';
 import { codeTensor, newHistory } from './tensor_codec.js';
 
@@ -27,7 +27,7 @@ export function tensorLayout(spec: Spec, stringBytes: number): { width: number; 
   const size = spec.shape.reduce((product, n) => product * n, 1);
   if (spec.dtype === 'string') return { width, count: stringBytes, columns: stringBytes };
   const count = spec.dtype === 'complex64' ? size * 2 : size;
-  return { width, count, columns: matrixShape(spec.shape, count)[1] };
+  return { width, count, columns: matrixColumns(spec.shape, count) };
 }
 
 export function isSpec(spec: unknown): spec is Spec {
@@ -42,7 +42,7 @@ export function isSpec(spec: unknown): spec is Spec {
 
 /** Whether bytes begin like a `.tfws` file. */
 export function hasMagic(bytes: Uint8Array): boolean {
-  return String.fromCharCode(...bytes.subarray(0, 4)) === MAGIC;
+  return String.fromCharCode(...bytes.slice(0, 4)) === MAGIC;
 }
 
 /**
@@ -59,13 +59,11 @@ export function decodeModelArtifacts(bytes: Uint8Array, source = 'these bytes'):
 }
 
 function checkFrame(bytes: Uint8Array, source: string): void {
-  const damaged = (): boolean => {
-    const stored = bytes[5] | (bytes[6] << 8) | (bytes[7] << 16) | (bytes[8] << 24);
-    return bytes.length < HEADER_BYTES || stored >>> 0 !== crc32(bytes.subarray(HEADER_BYTES));
-  };
+  const damaged = (): boolean =>
+    bytes.length < HEADER_BYTES || new DataView(bytes.buffer, bytes.byteOffset).getUint32(5, true) !== crc32(bytes.subarray(HEADER_BYTES));
   const problem =
     bytes.length === 0 ? 'is empty. Save the model again'
-    : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with '${MAGIC}'). A stock model.json loads without compressed(…)`
+    : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with 'TFWS'). A stock model.json loads without compressed(…)`
     : bytes[4] !== VERSION ? `has format version ${bytes[4]}, this package reads version ${VERSION}. Install a newer tfjs-weight-sharing`
     : damaged() ? 'is truncated or damaged: its checksum does not match. Fetch or save it again'
     : ''; // prettier-ignore
@@ -97,6 +95,6 @@ function decodeBody(bytes: Uint8Array): io.ModelArtifacts {
   for (const { count, width, columns } of layouts) {
     codeTensor(coder, { bytes: data.subarray(offset, (offset += count * width)), width, columns }, history);
   }
-  if (!coder.exhausted) throw new Error('its length is wrong');
+  if (!coder.exhausted) throw new Error('its length is out of range');
   return artifacts.weightSpecs === undefined ? artifacts : { ...artifacts, weightData: data.buffer };
 }

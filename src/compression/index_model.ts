@@ -38,11 +38,8 @@ export function codeIndexMode(coder: Coder, mode?: IndexMode): IndexMode {
   return { lag, transposed, weights };
 }
 
-/** The matrix that a tensor's shape is seen as: all dimensions but the last are rows. */
-export function matrixShape(shape: readonly number[], size: number): [rows: number, columns: number] {
-  const columns = shape.length > 1 ? shape[shape.length - 1] : size;
-  return [columns > 0 ? size / columns : 0, columns];
-}
+/** Columns of the matrix that a tensor's shape is seen as: all dimensions but the last are rows. */
+export const matrixColumns = (shape: readonly number[], size: number): number => (shape.length > 1 ? shape[shape.length - 1] : size);
 
 /**
  * Codes `indices` (values below `symbols`); decoding fills it. `common` is the symbol that the mask singles out.

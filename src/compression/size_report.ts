@@ -4,7 +4,9 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
 import { decodeModelArtifacts } from './container_reader.js';
+import { rowLabels } from './row_plan.js';
 import { stripTraining } from './strip_training.js';
+import { COPY, INDICES, PLANES, ROWS, type TensorBytes } from './tensor_codec.js';
 
 /** One weight in the file. Bytes are fractions: the coder does not stop at byte boundaries. */
 export interface WeightSize {
@@ -14,8 +16,15 @@ export interface WeightSize {
   parameters: number;
   /** Distinct values (bit patterns). */
   distinct: number;
-  /** `copy`: equal to an earlier weight; `constant`; `indices`: codebook and coded indices; `raw`: bytes, plane by plane. */
-  encoding: 'raw' | 'indices' | 'constant' | 'copy' | 'empty';
+  /** Rows: units or input channels that a kernel reads (last axis but one of its shape). 0 for vectors and scalars. */
+  rows: number;
+  /** Distinct ones among them, a row of zeros included. */
+  distinctRows: number;
+  /**
+   * `copy`: equal to an earlier weight; `constant`; `indices`: codebook and coded indices; `rows`: distinct rows and the number of each
+   * row's; `raw`: bytes, plane by plane.
+   */
+  encoding: 'raw' | 'indices' | 'rows' | 'constant' | 'copy' | 'empty';
   /** Bits per parameter, all of this weight's bytes counted. */
   bitsPerWeight: number;
   /** The codebook, where this weight is the first to use it. */
@@ -88,13 +97,14 @@ function weightSize({ spec, plan, tensor, headerBytes, codebookBytes, dataBytes 
   const parameters = spec.shape.reduce((product, n) => product * n, 1);
   const totalBytes = headerBytes + codebookBytes + dataBytes;
   const distinct = countDistinct(tensor.bytes, tensor.width);
-  const kinds = { planes: 'raw', copy: 'copy', indices: distinct === 1 ? 'constant' : 'indices' } as const;
+  const kinds = { [PLANES]: 'raw', [COPY]: 'copy', [ROWS]: 'rows', [INDICES]: distinct === 1 ? 'constant' : 'indices' } as const;
   return {
     name: spec.name,
     shape: spec.shape,
     dtype: spec.dtype,
     parameters,
     distinct,
+    ...countRows(spec.shape, tensor),
     encoding: plan === null ? 'empty' : kinds[plan.kind],
     bitsPerWeight: parameters === 0 ? 0 : (8 * totalBytes) / parameters,
     codebookBytes,
@@ -102,6 +112,19 @@ function weightSize({ spec, plan, tensor, headerBytes, codebookBytes, dataBytes 
     headerBytes,
     totalBytes,
   };
+}
+
+/** A row of a convolution's kernel is all that one input channel feeds, so pieces of it lie apart. */
+function countRows(shape: readonly number[], { bytes, width }: TensorBytes): Pick<WeightSize, 'rows' | 'distinctRows'> {
+  if (shape.length < 2 || bytes.length === 0) return { rows: 0, distinctRows: 0 };
+  const [rows, columns] = shape.slice(-2);
+  const piece = columns * width;
+  const outer = bytes.length / (rows * piece);
+  const joined = new Uint8Array(bytes.length);
+  for (let o = 0; o < outer; o++) {
+    for (let r = 0; r < rows; r++) joined.set(bytes.subarray((o * rows + r) * piece, (o * rows + r + 1) * piece), (r * outer + o) * piece);
+  }
+  return { rows, distinctRows: rowLabels(joined, outer * piece).firsts.length };
 }
 
 function countDistinct(bytes: Uint8Array, width: number): number {

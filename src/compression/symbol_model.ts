@@ -12,7 +12,7 @@ import { type Coder, FREQUENCIES } from './range_coder.js';
  */
 export function symbolModel(coder: Coder, contexts: number, arity: number): (context: number, symbol: number) => number {
   if (arity > 256) {
-    const highs = ((arity - 1) >> 8) + 1;
+    const highs = (arity + 255) >> 8;
     const codeHigh = symbolModel(coder, contexts, highs);
     const codeLow = symbolModel(coder, highs, 256);
     return (context, symbol) => {

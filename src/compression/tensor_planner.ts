@@ -3,7 +3,9 @@ import { codePlanes } from './byte_model.js';
 import { codeIndices, type IndexMode, usualWeights } from './index_model.js';
 import { fitWeights } from './mask_fit.js';
 import { RangeEncoder } from './range_coder.js';
-import { type Codebook, type TensorBytes, type TensorHistory, type TensorPlan } from './tensor_codec.js';
+import { distinctRows } from './row_plan.js';
+import { symbolModel } from './symbol_model.js';
+import { type Codebook, COPY, INDICES, newHistory, PLANES, ROWS, type TensorBytes, type TensorHistory, type TensorPlan } from './tensor_codec.js';
 
 const MAX_SYMBOLS = 65536;
 /** Byte planes are coded bit by bit, an order of magnitude slower than copied: only where a tensor is small. */
@@ -17,6 +19,7 @@ const MAX_LAG = 64;
 /** Facts of one tensor that planning needs, found once. */
 export interface TensorFacts {
   tensor: TensorBytes;
+  quantity: Quantity;
   /** The sorted distinct values, or null where there are too many. */
   codebook: Codebook | null;
   /** First tensor with the same bytes, or −1. */
@@ -33,11 +36,12 @@ export function collectFacts(tensors: TensorBytes[], quantities: readonly Quanti
     const copyOf = candidates.find((j) => equalBytes(tensors[j].bytes, tensor.bytes)) ?? -1;
     if (copyOf < 0) firsts.set(key, [...candidates, i]);
     const distinct = copyOf < 0 && tensor.bytes.length > 0 ? distinctValues(tensor, quantities[i]) : null;
-    if (distinct === null) return { tensor, codebook: null, copyOf };
+    const quantity = quantities[i];
+    if (distinct === null) return { tensor, quantity, codebook: null, copyOf };
     const id = `${distinct.width} ${distinct.bytes.join()}`;
     const codebook = codebooks.get(id) ?? distinct;
     codebooks.set(id, codebook);
-    return { tensor, codebook, copyOf };
+    return { tensor, quantity, codebook, copyOf };
   });
 }
 
@@ -46,8 +50,15 @@ export type Quantity = 'float' | 'signed' | 'unsigned';
 
 /** The plan for tensor `at`; `history` is what has been written before it. */
 export function planTensor(facts: readonly TensorFacts[], at: number, history: TensorHistory): TensorPlan {
-  const { tensor, codebook, copyOf } = facts[at];
-  if (copyOf >= 0) return { kind: 'copy', of: copyOf };
+  if (facts[at].copyOf >= 0) return { kind: COPY, of: facts[at].copyOf };
+  const values = planValues(facts, at, history);
+  const rows = planRows(facts[at]);
+  return rows !== null && rows.size < values.size ? rows.plan : values.plan;
+}
+
+/** Value by value: a codebook and indices, or byte planes. */
+function planValues(facts: readonly TensorFacts[], at: number, history: TensorHistory): Planned {
+  const { tensor, codebook } = facts[at];
   let best: Planned | null = null;
   let mode: IndexMode | undefined;
   for (const candidate of codebook === null ? [] : candidateCodebooks(facts, codebook)) {
@@ -60,9 +71,21 @@ export function planTensor(facts: readonly TensorFacts[], at: number, history: T
     if (best === null || size < best.size) best = { size, plan: { ...planned.plan, codebookPlanes: table.plan.planes } };
   }
   // What indices halve, byte planes do not make smaller still.
-  if (best !== null && best.size < tensor.bytes.length / 2) return best.plan;
+  if (best !== null && best.size < tensor.bytes.length / 2) return best;
   const planes = planPlanes(tensor);
-  return best !== null && best.size < planes.size ? best.plan : planes.plan;
+  return best !== null && best.size < planes.size ? best : planes;
+}
+
+/** Row by row: the distinct ones, and which of them each is. Null where too few are equal. */
+function planRows({ tensor, quantity }: TensorFacts): Planned | null {
+  const found = distinctRows(tensor);
+  if (found === null) return null;
+  const distinct = planValues(collectFacts([found.distinct], [quantity]), 0, newHistory());
+  const encoder = new RangeEncoder();
+  const codeLabel = symbolModel(encoder, 1, found.count);
+  found.labels.forEach((label) => codeLabel(0, label));
+  const { count, labels } = found;
+  return { size: distinct.size + encoder.length + 3, plan: { kind: ROWS, count, distinct: found.distinct.bytes, distinctPlan: distinct.plan, labels } };
 }
 
 interface Planned {
@@ -82,7 +105,7 @@ function planPlanes({ bytes, width }: { bytes: Uint8Array; width: number }): Pla
       planes |= 1 << k;
     }
   }
-  return { plan: { kind: 'planes', planes }, size };
+  return { plan: { kind: PLANES, planes }, size };
 }
 
 /** The tensor's own values, and the largest set of another tensor that contains them and is not out of proportion. */
@@ -104,7 +127,7 @@ function planIndices(tensor: TensorBytes, codebook: Codebook, chosen?: IndexMode
   const symbols = codebook.bytes.length / codebook.width;
   const { common, share } = commonest(indices, symbols);
   const independent: IndexMode = { lag: 0, transposed: false, weights: new Int8Array() };
-  const plan = (mode: IndexMode): TensorPlan => ({ kind: 'indices', codebook, common, indices, mode });
+  const plan = (mode: IndexMode): TensorPlan => ({ kind: INDICES, codebook, common, indices, mode });
   if (symbols === 1) return { plan: plan(independent), size: 0 };
 
   const rows = Math.min(indices.length / columns, Math.max(1, Math.floor(TRIAL_VALUES / columns)));

@@ -3,8 +3,7 @@ import { Callback, callbacks, constraints, CustomCallback, initializers, layers,
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from '../../src/callbacks/kl_merge_quantization.js';
 import { attachRegularizer, detachRegularizer, priorsOf } from '../../src/regularizers/attach.js';
-import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
-import type { GmmPriorArgs } from '../../src/regularizers/gmm_prior_options.js';
+import { gmmPrior, type GmmPriorArgs } from '../../src/regularizers/gmm_prior.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
 import { seeded } from '../contract/fixtures.js';
 import { onGpu } from '../helpers.js';
@@ -47,7 +46,7 @@ describe('klMergeQuantization', () => {
       return quiet({ quantizeAtEnd: false });
     },
     model: smallNetwork,
-    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmTau', 'gmmRatio'],
+    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmRatio'],
   });
 
   it('leaves every governed weight on one of few values, biases alone, and says what it did', async () => {

@@ -1,0 +1,32 @@
+/** A model like another, with some layers' configs and weights replaced. */
+import * as tfc from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import { stripTopology } from '../compression/strip_training.js';
+
+type Node = Record<string, unknown>;
+/** A layer as a saved topology holds it; keys of configs in snake case. */
+export interface LayerNode {
+  class_name: string;
+  config: Node;
+  name?: string;
+  inbound_nodes?: unknown[];
+}
+
+/**
+ * Builds the topology of `model` after `edit` has changed its list of layers in place, without regularizers and constraints, and gives
+ * every layer the weights that `weightsOf` has for it (disposed of here), else those of the layer of that name in `model`.
+ */
+export async function rebuild(model: tfl.LayersModel, edit: (layers: LayerNode[]) => void, weightsOf: (name: string) => Tensor[] | null): Promise<tfl.LayersModel> {
+  const topology = stripTopology(model.toJSON(null, false)) as unknown as { config: { layers: LayerNode[] } };
+  edit(topology.config.layers);
+  const result = await tfl.models.modelFromJSON(topology as unknown as Parameters<typeof tfl.models.modelFromJSON>[0]);
+  for (const layer of result.layers) {
+    const own = weightsOf(layer.name);
+    if (own !== null) {
+      layer.setWeights(own);
+      tfc.dispose(own);
+    } else if (layer.getWeights().length > 0) layer.setWeights(model.getLayer(layer.name).getWeights());
+  }
+  return result;
+}
