@@ -2,9 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { mixtureCurve } from '../../examples/common/compression/figures.js';
+import { mixtureCurve, responsibilities } from '../../examples/common/compression/figures.js';
+import { expectedCounts, frames } from '../../examples/common/compression/film.js';
 import { histogram, median, parseRecord, summarize } from '../../examples/common/compression/record.js';
 import { renderHtml, renderPictures, writeReport } from '../../examples/common/compression/report.js';
+import { differingSettings, renderSideBySide } from '../../examples/common/compression/side_by_side.js';
 import { syntheticRecord, syntheticSeed } from './synthetic_record.js';
 
 describe('the record', () => {
@@ -38,16 +40,35 @@ describe('the record', () => {
 describe('the report', () => {
   it('is one HTML page with every figure and table, and nothing loaded from elsewhere', () => {
     const html = renderHtml(syntheticRecord(3));
-    const titles = ['Weights before', 'Weights after', 'Means', 'Standard deviations', 'Error', 'Ratio', 'Bytes by layer', 'Beside other methods'];
+    const titles = ['Weights before', 'Weights after', 'Means', 'Standard deviations', 'Error', 'Ratio', 'Bytes by layer', 'Responsibilities', 'Beside other methods', 'Weights over training'];
     for (const title of titles) expect(html).toContain(`<b>${title}</b>`);
-    expect(html.match(/<figure>/g)).toHaveLength(8);
-    expect(html.match(/<svg /g)).toHaveLength(8);
+    expect(html.match(/<figure>/g)).toHaveLength(9);
+    expect(html.match(/<figure class="film"/g)).toHaveLength(1);
+    expect(html.match(/<svg /g)).toHaveLength(10);
     expect(html).toContain('3 seeds; medians in the headline, pictures of seed 2');
     expect(html).toContain('<td>pruning + k-means</td><td>95 % pruned, 8 values</td><td>2.00</td><td>2.01</td><td>14000</td><td>76.2×</td>');
     expect(html).toContain('Merged: {4, 7} into {3} at 0.21');
-    expect(html).toContain('&quot;zeroMixing&quot;: ');
+    expect(html).toContain('\n  zeroMixing: 0.99\n');
     expect(html).not.toMatch(/\b(src|href)=/);
     expect(html).not.toMatch(/NaN|undefined|Infinity/);
+  });
+
+  it('leaves the comparison out where none was made', () => {
+    const record = syntheticRecord();
+    record.seeds[0].comparison = [];
+    const html = renderHtml(record);
+    expect(html).not.toContain('<b>Beside other methods</b>');
+    expect(html).not.toMatch(/NaN|undefined|Infinity/);
+  });
+
+  it('names the value that a component became, and those that hold nothing', () => {
+    const record = syntheticRecord();
+    record.seeds[0].mixture.means.push(1.3);
+    record.seeds[0].mixture.variances.push(0.04);
+    record.seeds[0].mixture.mixing.push(1e-9);
+    const html = renderHtml(record);
+    expect(html).toContain('<td>0</td><td>0.0000</td><td>0.00400</td><td>0.950</td>');
+    expect(html).toMatch(/<td>9<\/td><td>1\.3000<\/td><td>0\.200<\/td><td>1\.00e-9<\/td><td>0\.0<\/td><td>none: holds no weight<\/td>/);
   });
 
   it('escapes what comes from outside', () => {
@@ -81,5 +102,45 @@ describe('the report', () => {
     expect(peak).toBeCloseTo((100 * 0.5) / Math.sqrt(2 * Math.PI * 1e-8), 0);
     const area = curve.slice(1).reduce((sum, p, i) => sum + ((p.y + curve[i].y) / 2) * (p.x - curve[i].x), 0);
     expect(area).toBeCloseTo(100, 0);
+  });
+});
+
+describe('the film of the weights', () => {
+  it('has a frame for each epoch, whose mixture expects as many weights as there are', () => {
+    const seed = syntheticSeed(1);
+    const all = frames(seed);
+    expect(all.map(({ epoch }) => epoch)).toEqual(seed.retraining.map(({ epoch }) => epoch));
+    for (const { counts, expected } of [all[0], all[30], all[59]]) {
+      const total = counts.reduce((sum, n) => sum + n, 0);
+      expect(expected.reduce((sum, n) => sum + n, 0) / total).toBeCloseTo(1, 2);
+    }
+    expect(all[59].note).toMatch(/^held-out error \d\.\d\d %, 9 components, estimated ratio \d+×$/);
+  });
+
+  it('gives each bin the share of the mixture between its edges, narrow components included', () => {
+    const half = { mixture: { means: [0.5], variances: [1e-8], mixing: [1] }, histogram: { start: 0, binWidth: 0.5, counts: [3, 5] } };
+    const [below, above] = expectedCounts(half);
+    expect([below, above]).toEqual([expect.closeTo(4, 5), expect.closeTo(4, 5)]);
+  });
+});
+
+describe('responsibilities', () => {
+  it('sum to 1, also where every density underflows, and follow Bayes where none does', () => {
+    const mixture = { means: [0, 1], variances: [0.01, 0.01], mixing: [0.9, 0.1] };
+    expect(responsibilities(mixture, 0.5, [0, 1])).toEqual([expect.closeTo(0.9, 12), expect.closeTo(0.1, 12)]);
+    expect(responsibilities(mixture, 40, [0, 1])).toEqual([0, 1]);
+  });
+});
+
+describe('several runs side by side', () => {
+  it('show what each reached, the settings that differ, and each picture of each run', () => {
+    const [first, second] = [syntheticRecord(), syntheticRecord(3)];
+    second.settings = { ...second.settings, retraining: { ...second.settings.retraining, tau: 0.5 } };
+    const runs = [{ name: 'a<b', record: first }, { name: 'second', record: second }]; // prettier-ignore
+    expect(differingSettings(runs)).toEqual([['retraining.tau', '0.02', '0.5']]);
+    const html = renderSideBySide(runs);
+    expect(html).toContain('<td>a&lt;b</td><td>LeNet-300-100</td><td>made up for a test &lt;&amp;&gt;</td><td>1</td>');
+    expect(html.match(/<svg /g)).toHaveLength(10);
+    expect(html).not.toMatch(/NaN|undefined|Infinity/);
   });
 });

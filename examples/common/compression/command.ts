@@ -20,6 +20,7 @@ import { toTensors } from './models.js';
 import { RECORD_FORMAT, parseRecord, summarize, type RunRecord, type SeedRecord } from './record.js';
 import { headline, writeReport } from './report.js';
 import { overrideSettings } from './settings.js';
+import { writeSideBySide } from './side_by_side.js';
 
 interface Options {
   data?: string;
@@ -31,7 +32,7 @@ interface Options {
   set: string[];
   comparison: boolean;
   resume?: boolean;
-  reportOnly?: string;
+  reportOnly?: string[];
   json?: boolean;
 }
 
@@ -52,7 +53,7 @@ export function compressionCommand(example: CompressionExample): Command {
     .option('--set <section.name=value...>', 'change a setting, e.g. retraining.tau=0.01', [])
     .option('--no-comparison', 'leave the other methods out')
     .addOption(new Option('--resume', 'go on with the run in --out that Ctrl-C stopped').conflicts(RUN_OPTIONS))
-    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts([...RUN_OPTIONS, 'resume', 'backend', 'out', 'json']))
+    .addOption(new Option('--report-only <record...>', 'render the report of a saved record.json again, beside it; of several, also a page that shows them side by side').conflicts([...RUN_OPTIONS, 'resume', 'backend', 'out', 'json']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
     .action((options: Options, self: Command) => main(example, options, self));
@@ -64,9 +65,7 @@ async function main(example: CompressionExample, options: Options, self: Command
     throw new Error('--data: a continued run and a report take the data of the run they belong to. Leave --data out.');
   }
   if (options.reportOnly !== undefined) {
-    const path = userPath(options.reportOnly);
-    const files = writeReport(parseRecord(readFileSync(path, 'utf8'), path), dirname(path));
-    say(`Report: ${shownPath(files.html)} and ${shownPath(files.png)}`);
+    renderAgain(options.reportOnly);
     return;
   }
   const checkpoint = options.resume ? readCheckpoint(out, example.name) : null;
@@ -90,6 +89,16 @@ async function main(example: CompressionExample, options: Options, self: Command
   say(summaryText(record));
   say(`Report: ${shownPath(files.html)} and ${shownPath(files.png)}`);
   if (options.json) console.log(JSON.stringify(record.summary));
+}
+
+/** The report of each record beside it; of several also one page for all, beside the first. */
+function renderAgain(names: readonly string[]): void {
+  const runs = names.map((name) => ({ name, path: userPath(name) })).map(({ name, path }) => ({ name, path, record: parseRecord(readFileSync(path, 'utf8'), path) }));
+  for (const { path, record } of runs) {
+    const files = writeReport(record, dirname(path));
+    say(`Report: ${shownPath(files.html)} and ${shownPath(files.png)}`);
+  }
+  if (runs.length > 1) say(`Side by side: ${shownPath(writeSideBySide(runs, dirname(runs[0].path)))}`);
 }
 
 /** All seeds; null where Ctrl-C stopped it, after saving a checkpoint. */

@@ -20,7 +20,8 @@ export function figureRows(seed: SeedRecord): Panel[][] {
     [weightsBefore(seed), weightsAfter(seed)],
     [meanTrajectories(seed), deviationTrajectories(seed)],
     [errorPerEpoch(seed), ratioPerEpoch(seed)],
-    [bytesByLayer(seed), comparison(seed)],
+    [bytesByLayer(seed), responsibilityPanel(seed)],
+    ...(seed.comparison.length > 0 ? [[comparison(seed)]] : []),
   ];
 }
 
@@ -32,7 +33,7 @@ function weightsBefore(seed: SeedRecord): Panel {
   });
 }
 
-function weightsAfter(seed: SeedRecord): Panel {
+export function weightsAfter(seed: SeedRecord): Panel {
   const { before, retrained } = seed.histograms;
   const range = occupiedRange([before, retrained]);
   const weights = retrained.counts.reduce((sum, n) => sum + n, 0);
@@ -76,7 +77,31 @@ function deviationTrajectories(seed: SeedRecord): Panel {
   });
 }
 
-function errorPerEpoch(seed: SeedRecord): Panel {
+/** r_j(w) = π_j N(w | μ_j, σ_j²) / Σ_k π_k N(w | μ_k, σ_k²), stacked: which component a weight of each size belongs to. */
+export function responsibilityPanel(seed: SeedRecord): Panel {
+  const { mixture } = seed;
+  const alive = mixture.means.map((_, j) => j).filter((j) => mixture.mixing[j] > DEAD);
+  const widest = Math.max(...alive.map((j) => Math.abs(mixture.means[j]) + 3 * Math.sqrt(mixture.variances[j])));
+  const steps = 500;
+  const points = Array.from({ length: steps + 1 }, (_, i) => widest * ((2 * i) / steps - 1)).flatMap((weight) => responsibilities(mixture, weight, alive).map((share, k) => ({ weight, share, component: alive[k] })));
+  return panel('Responsibilities', 'Which component a weight belongs to, by its size, at the end of retraining; black: the zero component.', {
+    ...frame('weight', 'responsibility'),
+    y: { label: 'responsibility', domain: [0, 1], grid: true },
+    color: componentColors(seed),
+    marks: [Plot.areaY(points, { x: 'weight', y: 'share', z: 'component', order: alive, fill: 'component', fillOpacity: 0.75 }), Plot.ruleY([0])],
+  });
+}
+
+/** Of the components `among`, in their order; the sum is 1. In logarithms: far from all means every density is 0. */
+export function responsibilities({ means, variances, mixing }: Mixture, weight: number, among: readonly number[]): number[] {
+  const logs = among.map((j) => Math.log(mixing[j]) - 0.5 * Math.log(variances[j]) - (weight - means[j]) ** 2 / (2 * variances[j]));
+  const most = Math.max(...logs);
+  const shares = logs.map((log) => Math.exp(log - most));
+  const sum = shares.reduce((total, share) => total + share, 0);
+  return shares.map((share) => share / sum);
+}
+
+export function errorPerEpoch(seed: SeedRecord): Panel {
   const { baseline, retraining, errors } = seed;
   const epochs = allEpochs(seed);
   const end = baseline.length + retraining.length;
@@ -107,7 +132,7 @@ function errorPerEpoch(seed: SeedRecord): Panel {
   });
 }
 
-function ratioPerEpoch(seed: SeedRecord): Panel {
+export function ratioPerEpoch(seed: SeedRecord): Panel {
   const { baseline, retraining, ratio } = seed;
   const end = baseline.length + retraining.length;
   // While the mixture is still wide nearly every weight counts as zero; those first estimates would flatten the rest.
@@ -137,7 +162,7 @@ function ratioPerEpoch(seed: SeedRecord): Panel {
   });
 }
 
-function bytesByLayer(seed: SeedRecord): Panel {
+export function bytesByLayer(seed: SeedRecord): Panel {
   const rows = [...seed.tensors.map((t) => ({ ...t, label: byteLabel(t.bytes, t.parameters) })), other(seed.otherBytes)];
   return panel('Bytes by layer', `The file: ${seed.fileBytes} bytes for ${seed.parameters} parameters. Bits per parameter in brackets.`, {
     ...frame('bytes', ''),

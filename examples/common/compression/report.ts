@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { htmlFigures, htmlPage, htmlTable, type TableRow } from '../html.js';
 import { composePanels, escapeMarkup, toPng } from '../plots.js';
 import { figureRows } from './figures.js';
+import { histogramFilm } from './film.js';
 import type { RunRecord, SeedRecord } from './record.js';
 
 export interface ReportFiles {
@@ -31,6 +32,7 @@ export function renderHtml(record: RunRecord): string {
   const body = `<p>${escapeMarkup(record.network)} on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out to choose by, ${data.test} to test, read once at the end.
 Backend: ${escapeMarkup(record.backend)}. ${seeds.length === 1 ? 'One seed' : `${seeds.length} seeds; medians in the headline, pictures of seed ${typical.seed}`}.
 The ratio is 4 bytes × all parameters, biases included, over all bytes of the file.</p>
+${histogramFilm(typical)}
 ${htmlFigures(figureRows(typical).flat())}
 <h2>Beside other methods, same file format (seed ${typical.seed})</h2>
 ${htmlTable(['method', 'chosen on validation images', 'validation error %', 'test error %', 'file bytes', 'ratio'], comparisonRows(typical))}
@@ -38,9 +40,9 @@ ${htmlTable(['method', 'chosen on validation images', 'validation error %', 'tes
 ${htmlTable(['seed', 'baseline test error %', 'quantised test error %', 'values', 'non-zero %', 'file bytes', 'ratio', 'seconds'], seeds.map(seedRow))}
 <h2>Components of seed ${typical.seed}</h2>
 <p>${typical.components.before} components at the start, ${typical.components.after} at the end. ${mergeText(typical)}</p>
-${htmlTable(['mean', 'standard deviation', 'mixing proportion'], componentRows(typical))}
+${htmlTable(['component', 'mean', 'standard deviation', 'mixing proportion', 'weights expected', 'nearest value that remains'], componentRows(typical))}
 <h2>Settings</h2>
-<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>`;
+<pre>${escapeMarkup(settingsText(settings))}</pre>`;
   return htmlPage(`${record.example}: ${headline(record)}`, headline(record), body);
 }
 
@@ -48,7 +50,14 @@ export function headline({ summary, data }: RunRecord): string {
   return `${summary.ratio.toFixed(1)}× smaller: ${Math.round(summary.fileBytes)} bytes; test error ${summary.baselineError.toFixed(2)} % → ${summary.quantizedError.toFixed(2)} % (${data.origin})`;
 }
 
-function typicalSeed({ seeds }: RunRecord): SeedRecord {
+/** JSON with a line per setting: lists stay on theirs. */
+function settingsText(settings: RunRecord['settings']): string {
+  const sections = Object.entries(settings).map(([name, values]) => `${name}\n${Object.entries(values as object).map(([key, value]) => `  ${key}: ${JSON.stringify(value)}`).join('\n')}`);
+  return sections.join('\n');
+}
+
+/** The seed whose ratio is the middle one. */
+export function typicalSeed({ seeds }: RunRecord): SeedRecord {
   return [...seeds].sort((a, b) => a.ratio - b.ratio)[(seeds.length - 1) >> 1];
 }
 
@@ -64,11 +73,17 @@ function seedRow(seed: SeedRecord): TableRow {
   return { cells: [`${seed.seed}`, fixed(errors.baseline.test), fixed(errors.quantized.test), `${components.after}`, fixed(nonZeroPercent), `${fileBytes}`, `${ratio.toFixed(1)}×`, seconds.toFixed(0)] };
 }
 
-function componentRows({ mixture: { means, variances, mixing } }: SeedRecord): TableRow[] {
+/** By mean; components that hold no weight are named as such. */
+function componentRows({ mixture: { means, variances, mixing }, quantizedValues }: SeedRecord): TableRow[] {
+  const weights = quantizedValues.reduce((sum, { count }) => sum + count, 0);
   return means
-    .map((mean, j) => ({ mean, deviation: Math.sqrt(variances[j]), share: mixing[j] }))
+    .map((mean, component) => ({ component, mean, deviation: Math.sqrt(variances[component]), share: mixing[component] }))
     .sort((a, b) => a.mean - b.mean)
-    .map(({ mean, deviation, share }) => ({ cells: [mean.toFixed(4), deviation.toPrecision(3), share.toPrecision(3)] }));
+    .map(({ component, mean, deviation, share }) => {
+      const nearest = quantizedValues.reduce((best, { value }) => (Math.abs(value - mean) < Math.abs(best - mean) ? value : best), Infinity);
+      const expected = share * weights;
+      return { cells: [`${component}`, mean.toFixed(4), deviation.toPrecision(3), share.toPrecision(3), expected.toFixed(expected < 10 ? 1 : 0), expected < 0.5 ? 'none: holds no weight' : nearest.toFixed(4)] };
+    });
 }
 
 function mergeText({ merges }: SeedRecord): string {
