@@ -32,9 +32,11 @@ export { sparseCrossEntropy, type SparseCrossEntropyArgs } from './losses/sparse
 export { acceptSparseTargets, type Loss } from './losses/sparse_targets.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
 export { fitMixture, type FitMixtureArgs, type FittedMixture } from './regularizers/expectation_maximization.js';
-export { GmmPrior, gmmPrior, type GmmPriorArgs, type MixtureLearningRates } from './regularizers/gmm_prior.js';
+export { GmmPrior, gmmPrior } from './regularizers/gmm_prior.js';
+export type { GmmPriorArgs, MixtureLearningRates } from './regularizers/gmm_prior_options.js';
 export { GrOWL, growl, type GrOWLArgs, type GrowlSchedule, type RowGrouping } from './regularizers/growl.js';
 export type { GammaShapeRate, VarianceHyperprior } from './regularizers/hyperpriors.js';
+export type { DataNoise, Tau } from './regularizers/prior_strength.js';
 export { Anderson, anderson, type AndersonArgs } from './solvers/anderson.js';
 export { Broyden, broyden, type BroydenArgs } from './solvers/broyden.js';
 export { equilibrium, type EquilibriumArgs, type EquilibriumGradient, type EquilibriumProblem } from './solvers/equilibrium.js';

@@ -9,6 +9,7 @@ import { checkBoolean, checkChoice, checkKeys, checkNames, checkNumber, describe
 import { variableOf } from '../host.js';
 import { addForgottenLosses } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
+import { tellDataLoss } from './data_loss.js';
 import { chooseHeld, HeldWeights } from './held_weights.js';
 import { checkNotQuantized, checkSchedule } from './quantization_checks.js';
 import { tellReport, type QuantizationReport } from './quantization_report.js';
@@ -66,7 +67,7 @@ const WHO = 'klMergeQuantization';
  * training, or when {@link quantize} is called, it merges components and gives every weight the value of its component.
  *
  * Per epoch it adds to the logs, and so to `history`: `gmmComponents` (left if merged now), `gmmEnergy` (τ/N·(C + hyperpriors) of
- * the last batch; `val_loss` leaves it out) and `gmmRatio` (estimate: 4 bytes × all parameters over an ideal order-0 code of the
+ * the last batch; `val_loss` leaves it out), `gmmTau` (τ now), `gmmNoise` (σ_y, where a prior has `dataNoise`) and `gmmRatio` (estimate: 4 bytes × all parameters over an ideal order-0 code of the
  * indices, the codebook and the other weights; `sizeReport` measures).
  *
  * Many small weights that are harmless to zero one by one are not so together. With `incremental` they become 0 some epochs before
@@ -162,9 +163,10 @@ export class KLMergeQuantization extends tfl.Callback {
     if (due.length > this.#parts && (await this.#hold(due[due.length - 1][1]))) this.#parts = due.length;
   }
 
-  override async onBatchEnd(batch: number): Promise<void> {
+  override async onBatchEnd(batch: number, logs?: tfl.Logs): Promise<void> {
     let finite = true;
     for (const prior of this.#priors) finite = (await prior.step()) && finite;
+    if (finite) await tellDataLoss(this.model as tfl.LayersModel, this.#priors, logs);
     for (const held of this.#held) held.apply();
     if (finite) this.#guard!.advance();
     else await this.#stop(`after batch ${batch} of epoch ${this.#epoch}`);
@@ -186,6 +188,9 @@ export class KLMergeQuantization extends tfl.Callback {
     const parameters = model.countParams();
     logs['gmmComponents'] = components;
     logs['gmmEnergy'] = this.#priors.reduce((sum, prior) => sum + prior.lastEnergy, 0);
+    logs['gmmTau'] = Math.max(...this.#priors.map(({ currentTau }) => currentTau));
+    const noise = this.#priors.map(({ dataNoise }) => dataNoise).find(Number.isFinite);
+    if (noise !== undefined) logs['gmmNoise'] = noise;
     logs['gmmRatio'] = (32 * parameters) / (bits + 32 * (parameters - indexed));
     if (this.#args.incremental) logs['gmmHeld'] = this.#held.reduce((sum, { count }) => sum + count, 0) / indexed;
   }

@@ -5,12 +5,12 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor, Variable, serialization } from '@tensorflow/tfjs-core';
 import { activeScope, activeTape } from '../autodiff/tape.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE, warnOnce } from '../checks.js';
+import { describe, warnOnce } from '../checks.js';
 import { RegularizerBase } from '../host.js';
 import { isReadInsideStep, MixtureEnergy } from '../kernels/mixture_energy/index.js';
 import type { Mixture, MixtureStatistics } from '../kernels/mixture_energy/mixture.js';
 import { maximize } from './expectation_maximization.js';
-import type { GammaShapeRate, VarianceHyperprior } from './hyperpriors.js';
+import { resolveOptions, type GmmPriorArgs, type GmmPriorOptions } from './gmm_prior_options.js';
 import {
   adamStep,
   hyperpriorEnergy,
@@ -19,80 +19,23 @@ import {
   parameterGradients,
   toMixture,
   type AdamState,
-  type Hyperpriors,
   type MixtureParameters,
 } from './mixture_parameters.js';
-
-export interface MixtureLearningRates {
-  means: number;
-  logVariances: number;
-  mixingLogits: number;
-}
-
-export interface GmmPriorArgs {
-  /** Number of training examples N: the energy is weighted by τ/N, as the data loss is a mean over examples. Required. */
-  trainingExamples: number;
-  /** Number of Gaussians, the zero component included. Integer ≥ 2. Default 17. */
-  components?: number;
-  /** Strength τ > 0 of the prior. Default 5e-3 (`paper`), 3e-3 (`tutorial`). */
-  tau?: number;
-  /** Mixture steps over which τ rises linearly from 0. Integer ≥ 0. Default 0. */
-  tauWarmup?: number;
-  /** Proportion π₀ of the zero component, in (0, 1): its fixed value, or its start where it is learned. Default 0.99. */
-  zeroMixing?: number;
-  /** Learn π₀ under a Beta hyperprior: `true` for Beta(1, 1), or its two parameters. Default false: π₀ is fixed. */
-  learnZeroMixing?: boolean | [number, number];
-  /** σ that every component starts with. Default 0.25. */
-  initialStd?: number;
-  /** Density that keeps the σ from collapsing or spreading; see {@link VarianceHyperprior}. Default `gammaPrecision`. */
-  hyperprior?: VarianceHyperprior | 'none';
-  /** Shape and rate for the zero component. Default { shape: 5000, rate: 2 }, i.e. σ ≈ 0.02. */
-  zeroHyperprior?: GammaShapeRate;
-  /** Shape and rate for the other components. Default { shape: 250, rate: 0.1 }, i.e. σ ≈ 0.02. */
-  othersHyperprior?: GammaShapeRate;
-  /**
-   * How the mixture follows the weights: Adam steps along its gradients (`gradient`), or expectation maximisation, a closed-form
-   * M-step on the sums of a batch, after every batch (`em`) or every epoch (`emPerEpoch`). Default `gradient`.
-   */
-  learning?: 'gradient' | 'em' | 'emPerEpoch';
-  /** Adam learning rates of the mixture's parameters, for `gradient`. Defaults by preset. */
-  learningRates?: Partial<MixtureLearningRates>;
-  /**
-   * `paper`: τ 5e-3, all mixture rates 5e-4. `tutorial` (the first author's notebook): τ 3e-3, rates 1e-4, 3e-3, 3e-3, meant
-   * for weights trained by Adam at 5e-4.
-   */
-  preset?: 'paper' | 'tutorial';
-  /** Let weights with `trainable: false` take part too. Default false. */
-  includeFrozen?: boolean;
-  /** Identity of the mixture: regularizers of one saved model with the same name are one mixture again after loading. */
-  name?: string;
-}
+import { PriorStrength, type PriorStrengthState } from './prior_strength.js';
 
 /** What a resumable save holds beside the arguments. */
 export interface GmmPriorState {
   parameters: MixtureParameters;
   adam: AdamState;
+  strength: PriorStrengthState;
 }
-
-const OPTIONS = [
-  'trainingExamples', 'components', 'tau', 'tauWarmup', 'zeroMixing', 'learnZeroMixing', 'initialStd', 'hyperprior',
-  'zeroHyperprior', 'othersHyperprior', 'learning', 'learningRates', 'preset', 'includeFrozen', 'name',
-] as const; // prettier-ignore
-
-const PRESETS = {
-  paper: { tau: 5e-3, learningRates: { means: 5e-4, logVariances: 5e-4, mixingLogits: 5e-4 } },
-  tutorial: { tau: 3e-3, learningRates: { means: 1e-4, logVariances: 3e-3, mixingLogits: 3e-3 } },
-};
-
-const ZERO_HYPERPRIOR: GammaShapeRate = { shape: 5e3, rate: 2 };
-const OTHERS_HYPERPRIOR: GammaShapeRate = { shape: 250, rate: 0.1 };
 
 let created = 0;
 
 /**
- * Adds τ/N · (C + hyperpriors) to the training loss, C = −Σ_i log Σ_j π_j N(w_i | μ_j, σ_j²), in nats. One instance given to
- * several layers is one mixture over all their weights. A weight used by several calls of its layer counts once, hyperpriors
- * count once. The mixture itself is trained by the callback `klMergeQuantization`.
+ * Adds τ/N · (C + hyperpriors) to the training loss (with `dataNoise`, 2σ_y²/K times that), C = −Σ_i log Σ_j π_j N(w_i | μ_j, σ_j²), in
+ * nats. One instance given to several layers is one mixture over all their weights. A weight used by several calls of its layer
+ * counts once, hyperpriors count once. The mixture itself is trained by the callback `klMergeQuantization`.
  *
  * Cost of a step: O(weights) table look-ups; no weights × components tensor.
  *
@@ -118,16 +61,10 @@ export class GmmPrior extends RegularizerBase {
   readonly name: string;
   readonly trainingExamples: number;
   readonly components: number;
-  readonly tau: number;
   readonly includeFrozen: boolean;
   readonly #args: GmmPriorArgs;
-  readonly #tauWarmup: number;
-  readonly #zeroMixing: number;
-  readonly #initialStd: number;
-  readonly #learnZeroMixing: boolean;
-  readonly #hyperpriors: Hyperpriors;
-  readonly #learning: 'gradient' | 'em' | 'emPerEpoch';
-  readonly #learningRates: MixtureLearningRates;
+  readonly #options: GmmPriorOptions;
+  readonly #strength: PriorStrength;
   /** Evaluates training steps, whose sums the mixture learns from; and everything else. */
   readonly #training = new MixtureEnergy();
   readonly #looking = new MixtureEnergy({ keepsSums: false });
@@ -142,39 +79,19 @@ export class GmmPrior extends RegularizerBase {
   #statistics: MixtureStatistics | null = null;
   #detached = new WeakSet<Tensor>();
   #lastEnergy = NaN;
+  #unweightedEnergy = NaN;
+  #stepsUntold = 0;
   #savesNow = 0;
 
   constructor(args: GmmPriorArgs) {
     super();
-    const who = 'gmmPrior';
-    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with trainingExamples, got ${describe(args)}.`);
-    checkKeys(who, args, OPTIONS);
+    const options = resolveOptions(args);
     this.#args = args;
-    const preset = PRESETS[checkChoice(who, 'preset', args.preset ?? 'paper', ['paper', 'tutorial'])];
-    this.trainingExamples = checkNumber(who, 'trainingExamples', args.trainingExamples, POSITIVE,
-      'Give the number of examples in the training set: the energy is weighted by tau / trainingExamples.'); // prettier-ignore
-    this.components = checkNumber(who, 'components', args.components ?? 17, integerAtLeast(2), 'One is the zero component; at least one more is needed.');
-    this.tau = checkNumber(who, 'tau', args.tau ?? preset.tau, POSITIVE, 'Leave the regularizer away to train without a prior.');
-    this.#tauWarmup = checkNumber(who, 'tauWarmup', args.tauWarmup ?? 0, integerAtLeast(0), 'It counts mixture steps (batches).');
-    this.#zeroMixing = checkNumber(who, 'zeroMixing', args.zeroMixing ?? 0.99, OPEN_UNIT);
-    this.#initialStd = checkNumber(who, 'initialStd', args.initialStd ?? 0.25, POSITIVE);
-    this.includeFrozen = checkBoolean(who, 'includeFrozen', args.includeFrozen ?? false);
-    const learn = args.learnZeroMixing ?? false;
-    if (typeof learn !== 'boolean' && !(Array.isArray(learn) && learn.length === 2)) {
-      throw new Error(`${who}: learnZeroMixing must be true, false, or the two parameters [a, b] of a Beta density, got ${describe(learn)}.`);
-    }
-    if (args.name !== undefined && (typeof args.name !== 'string' || args.name === '')) throw new Error(`${who}: name must be a string that is not empty, got ${describe(args.name)}.`);
-    this.#learnZeroMixing = learn !== false;
-    this.#hyperpriors = {
-      kind: checkChoice(who, 'hyperprior', args.hyperprior ?? 'gammaPrecision', ['gammaPrecision', 'inverseGammaVariance', 'none']),
-      zero: checkShapeRate(who, 'zeroHyperprior', args.zeroHyperprior ?? ZERO_HYPERPRIOR),
-      others: checkShapeRate(who, 'othersHyperprior', args.othersHyperprior ?? OTHERS_HYPERPRIOR),
-      beta: Array.isArray(learn) ? [checkNumber(who, 'learnZeroMixing[0]', learn[0], POSITIVE), checkNumber(who, 'learnZeroMixing[1]', learn[1], POSITIVE)] : [1, 1],
-    };
-    this.#learning = checkChoice(who, 'learning', args.learning ?? 'gradient', ['gradient', 'em', 'emPerEpoch']);
-    checkKeys(`${who}: learningRates`, args.learningRates ?? {}, ['means', 'logVariances', 'mixingLogits']);
-    this.#learningRates = { ...preset.learningRates, ...args.learningRates };
-    for (const [group, rate] of Object.entries(this.#learningRates)) checkNumber(who, `learningRates.${group}`, rate, NON_NEGATIVE);
+    this.#options = options;
+    this.#strength = new PriorStrength('gmmPrior', options);
+    this.trainingExamples = options.trainingExamples;
+    this.components = options.components;
+    this.includeFrozen = options.includeFrozen;
     this.name = args.name ?? `gmmPrior${++created}`;
     // A loaded one must not share its name with the next that gets one by itself.
     created = Math.max(created, Number(/^gmmPrior(\d+)$/.exec(this.name)?.[1] ?? 0));
@@ -198,9 +115,33 @@ export class GmmPrior extends RegularizerBase {
     return this.#adam.steps;
   }
 
-  /** τ at this step, warm-up included. */
+  /** τ as given, of a schedule the greatest; where it is found, NaN until it is. */
+  get tau(): number {
+    return this.#strength.tau;
+  }
+
+  /** τ at this step, schedule and warm-up included; 0 while it is being found. */
   get currentTau(): number {
-    return this.#tauWarmup > 0 ? this.tau * Math.min(1, this.#adam.steps / this.#tauWarmup) : this.tau;
+    return this.#strength.tauAt(this.#adam.steps);
+  }
+
+  /** Standard deviation σ_y of the targets' noise, given or learned so far; NaN where there is none. */
+  get dataNoise(): number {
+    return this.#strength.noise;
+  }
+
+  /** Whether {@link observe} has to be told data losses at the moment. */
+  get observes(): boolean {
+    return this.#strength.observes;
+  }
+
+  /**
+   * Tells the data loss of the last training step, and how many numbers the model predicts per example (null: no fixed number):
+   * `tau: 'auto'` and `dataNoise` go by them. `klMergeQuantization` does it.
+   */
+  observe(dataLoss: number, outputs: number | null): void {
+    this.#stepsUntold = 0;
+    this.#strength.observe({ dataLoss, energy: this.#unweightedEnergy, outputs });
   }
 
   /**
@@ -217,7 +158,7 @@ export class GmmPrior extends RegularizerBase {
       if (this.#round?.evaluation !== evaluation) this.#beginRound(evaluation, tape !== null);
       const { met, energy } = this.#round!;
       if (met.has(weight)) return tfc.scalar(0);
-      const scale = this.currentTau / this.trainingExamples;
+      const scale = this.#strength.scaleAt(this.#adam.steps);
       const value = energy.of(weight, scale);
       met.add(weight);
       return met.size === 1 ? tfc.add(value, scale * this.hyperpriorEnergy) : value;
@@ -226,7 +167,7 @@ export class GmmPrior extends RegularizerBase {
 
   /** The energy of the hyperpriors, in nats, not weighted. */
   get hyperpriorEnergy(): number {
-    return this.#parameters === null ? 0 : hyperpriorEnergy(this.#parameters, this.#hyperpriors, this.#learnZeroMixing);
+    return this.#parameters === null ? 0 : hyperpriorEnergy(this.#parameters, this.#options.hyperpriors, this.#options.learnZeroMixing);
   }
 
   /** Whether `weight` takes part: it was not detached, and it is trainable (or frozen ones are asked for). */
@@ -256,7 +197,7 @@ export class GmmPrior extends RegularizerBase {
   /** Starts the mixture afresh with its means spread over weights in [least, greatest]. */
   initialize(range: readonly [number, number]): void {
     if (!range.every(Number.isFinite)) throw new Error(`gmmPrior '${this.name}': the weights it governs are not finite, range ${describe(range)}.`);
-    this.#parameters = initialParameters(this.components, range, this.#initialStd, this.#zeroMixing);
+    this.#parameters = initialParameters(this.components, range, this.#options.initialStd, this.#options.zeroMixing);
     this.#adam = initialAdamState(this.components);
     this.#initialized = true;
   }
@@ -272,13 +213,17 @@ export class GmmPrior extends RegularizerBase {
       const statistics = await this.#training.statistics();
       this.#roundsSinceStep = 0;
       if (statistics.nonFinite) return false;
-      const scale = this.currentTau / this.trainingExamples;
-      this.#lastEnergy = scale * (statistics.energy + this.hyperpriorEnergy);
+      this.#unweightedEnergy = statistics.energy + this.hyperpriorEnergy;
+      this.#lastEnergy = this.#strength.scaleAt(this.#adam.steps) * this.#unweightedEnergy;
       this.#statistics = statistics;
+      if (this.observes && ++this.#stepsUntold === 3) {
+        warnOnce(`gmmPrior:${this.name}:untold`,
+          `gmmPrior '${this.name}': nobody tells it the data loss that tau: 'auto' and dataNoise go by. Add klMergeQuantization({prior}) to the callbacks of model.fit, or call prior.observe(loss, outputs).`); // prettier-ignore
+      }
       // Adam counts its own.
-      if (this.#learning !== 'gradient') this.#adam.steps++;
+      if (this.#options.learning !== 'gradient') this.#adam.steps++;
     }
-    if (this.#statistics === null || (this.#learning === 'emPerEpoch' && !epochEnds)) return true;
+    if (this.#statistics === null || (this.#options.learning === 'emPerEpoch' && !epochEnds)) return true;
     this.#learn(this.#statistics);
     this.#statistics = null;
     this.#initialized = true;
@@ -287,14 +232,15 @@ export class GmmPrior extends RegularizerBase {
 
   #learn(statistics: MixtureStatistics): void {
     const parameters = this.#parameters!;
-    if (this.#learning !== 'gradient') {
-      this.#parameters = maximize(parameters, statistics, this.#hyperpriors, this.#learnZeroMixing);
+    const { learning, hyperpriors, learnZeroMixing, learningRates, presetTau } = this.#options;
+    if (learning !== 'gradient') {
+      this.#parameters = maximize(parameters, statistics, hyperpriors, learnZeroMixing);
       return;
     }
-    const gradients = parameterGradients(parameters, statistics, this.#hyperpriors, this.#learnZeroMixing);
+    const gradients = parameterGradients(parameters, statistics, hyperpriors, learnZeroMixing);
     // Adam's ε is meant for gradients of the loss, which are τ/N times these.
-    const epsilon = (1e-8 * this.trainingExamples) / this.tau;
-    adamStep(parameters, gradients, this.#adam, this.#learningRates, { epsilon });
+    const epsilon = (1e-8 * this.trainingExamples) / (this.tau || presetTau);
+    adamStep(parameters, gradients, this.#adam, learningRates, { epsilon });
   }
 
   /** Frees what the last step keeps on a GPU. */
@@ -304,7 +250,7 @@ export class GmmPrior extends RegularizerBase {
   }
 
   override getConfig(): serialization.ConfigDict {
-    const state = this.#parameters === null ? {} : { state: { parameters: copy(this.#parameters), adam: copy(this.#adam) } };
+    const state = this.#parameters === null ? {} : { state: { parameters: copy(this.#parameters), adam: copy(this.#adam), strength: this.#strength.state } };
     // Tells the regularizers of one save apart, see fromConfig; counts within one synchronous save.
     if (this.#savesNow === 0) queueMicrotask(() => (this.#savesNow = 0));
     const config = { ...(copy(this.#args) as object), name: this.name, ...state, occurrence: this.#savesNow++ } as unknown as serialization.ConfigDict;
@@ -350,13 +296,14 @@ export class GmmPrior extends RegularizerBase {
     this.#initialized = false;
   }
 
-  #restore({ parameters, adam }: GmmPriorState): void {
+  #restore({ parameters, adam, strength }: GmmPriorState): void {
     const groups = [parameters, adam.first, adam.second].flatMap((group) => [group.means, group.logVariances, group.mixingLogits]);
     if (groups.some((group) => group.length !== this.components || !group.every(Number.isFinite))) {
       throw new Error(`gmmPrior '${this.name}': the saved state does not hold ${this.components} finite components. The file is damaged or was edited.`);
     }
     this.#parameters = copy(parameters);
     this.#adam = copy(adam);
+    this.#strength.restore(strength);
     this.#initialized = true;
   }
 
@@ -374,12 +321,6 @@ export class GmmPrior extends RegularizerBase {
 const configured = new WeakMap<object, GmmPrior>();
 
 const loading = new Map<string, { prior: GmmPrior; occurrences: Set<number> }>();
-
-function checkShapeRate(who: string, option: string, value: GammaShapeRate): GammaShapeRate {
-  if (typeof value !== 'object' || value === null) throw new Error(`${who}: ${option} must be {shape, rate}, got ${describe(value)}.`);
-  checkKeys(`${who}: ${option}`, value, ['shape', 'rate']);
-  return { shape: checkNumber(who, `${option}.shape`, value.shape, POSITIVE), rate: checkNumber(who, `${option}.rate`, value.rate, POSITIVE) };
-}
 
 function copy<T>(value: T): T {
   return JSON.parse(JSON.stringify(value)) as T;

@@ -41,7 +41,7 @@ describe('klMergeQuantization, incremental', () => {
       return model;
     },
     create: () => klMergeQuantization({ incremental: [[1, 0], [2, 0.5]], maxDistance: 1e9, quantizeAtEnd: false, verbose: false }), // prettier-ignore
-    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmRatio', 'gmmHeld'],
+    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmTau', 'gmmRatio', 'gmmHeld'],
   });
 
   it('chooses what becomes 0, then of the others those nearest to their value in standard deviations', () => {

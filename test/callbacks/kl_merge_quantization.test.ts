@@ -3,7 +3,8 @@ import { Callback, callbacks, constraints, CustomCallback, initializers, layers,
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from '../../src/callbacks/kl_merge_quantization.js';
 import { attachRegularizer, detachRegularizer, priorsOf } from '../../src/regularizers/attach.js';
-import { gmmPrior, type GmmPriorArgs } from '../../src/regularizers/gmm_prior.js';
+import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
+import type { GmmPriorArgs } from '../../src/regularizers/gmm_prior_options.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
 import { seeded } from '../contract/fixtures.js';
 import { onGpu } from '../helpers.js';
@@ -46,7 +47,7 @@ describe('klMergeQuantization', () => {
       return quiet({ quantizeAtEnd: false });
     },
     model: smallNetwork,
-    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmRatio'],
+    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmTau', 'gmmRatio'],
   });
 
   it('leaves every governed weight on one of few values, biases alone, and says what it did', async () => {

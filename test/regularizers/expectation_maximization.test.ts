@@ -113,7 +113,7 @@ describe.each(['em', 'emPerEpoch'] as const)("gmmPrior with learning '%s'", (lea
       return model;
     },
     create: () => klMergeQuantization({ quantizeAtEnd: false, verbose: false }),
-    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmRatio'],
+    historyKeys: ['gmmComponents', 'gmmEnergy', 'gmmTau', 'gmmRatio'],
   });
 
   it('moves the mixture to its M-step on the weights of the last batch', async () => {

@@ -6,7 +6,8 @@ import { klMergeQuantization } from '../../src/callbacks/kl_merge_quantization.j
 import { variableOf } from '../../src/host.js';
 import { isReadInsideStep } from '../../src/kernels/mixture_energy/index.js';
 import { attachRegularizer, detachRegularizer, governedWeights, priorsOf } from '../../src/regularizers/attach.js';
-import { GmmPrior, gmmPrior, type GmmPriorArgs } from '../../src/regularizers/gmm_prior.js';
+import { GmmPrior, gmmPrior } from '../../src/regularizers/gmm_prior.js';
+import type { GmmPriorArgs } from '../../src/regularizers/gmm_prior_options.js';
 import { seeded } from '../contract/fixtures.js';
 import { onGpu } from '../helpers.js';
 

@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import { isReadInsideStep } from '../../src/kernels/mixture_energy/index.js';
-import { gmmPrior, type GmmPrior, type GmmPriorArgs } from '../../src/regularizers/gmm_prior.js';
+import { gmmPrior, type GmmPrior } from '../../src/regularizers/gmm_prior.js';
+import type { GmmPriorArgs } from '../../src/regularizers/gmm_prior_options.js';
 import { regularizerContract } from '../contract/regularizer_contract.js';
 
 const args: GmmPriorArgs = {

@@ -1,7 +1,7 @@
 /** One compression: a trained model is retrained with the mixture prior, quantised, saved small and loaded again. */
 import { statSync } from 'node:fs';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { attachRegularizer, compressed, gmmPrior, priorsOf, sizeReport, type GmmPrior } from 'tfjs-weight-sharing';
+import { attachRegularizer, compressed, gmmPrior, priorsOf, sizeReport, type GmmPrior, type Tau } from 'tfjs-weight-sharing';
 import type { LabelledImages } from '../images.js';
 import type { InterruptWatch } from '../interrupt.js';
 import type { Outcome } from './checkpoint.js';
@@ -76,10 +76,17 @@ export async function compress({ model, baseline, tensors, validation, settings,
 
 /** One mixture over all weights, or one for each layer that has weights. */
 function attachPriors(model: tfl.LayersModel, settings: Settings['retraining'], trainingExamples: number): void {
-  const { components, tau, zeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases, mixtures } = settings;
+  const { components, zeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases, mixtures } = settings;
   const learningRates = { means: meansRate, logVariances: logVariancesRate, mixingLogits: mixingRate };
   const hyperpriors = { zeroHyperprior: { shape: 5000, rate: zeroRate }, othersHyperprior: { shape: 250, rate: othersRate } };
-  const newPrior = (): GmmPrior => gmmPrior({ trainingExamples, components, tau, zeroMixing, learningRates, ...hyperpriors });
+  const newPrior = (): GmmPrior => gmmPrior({ trainingExamples, components, tau: tauOf(settings, trainingExamples), zeroMixing, learningRates, ...hyperpriors });
   const layers = layersWithWeights(model).map(({ name }) => name);
   for (const group of mixtures === 'one' ? [layers] : layers.map((name) => [name])) attachRegularizer(model, newPrior(), { layers: group, biases });
+}
+
+/** τ over the steps of retraining: it falls in the epoch in which weights beside the zeros are first held. */
+function tauOf({ tau, finalTau, incremental, batchSize }: Settings['retraining'], trainingExamples: number): Tau {
+  if (finalTau === tau || incremental.length < 2) return tau;
+  const begin = incremental[1][0] * Math.ceil(trainingExamples / batchSize);
+  return [[begin, tau], [begin + Math.ceil(trainingExamples / batchSize), finalTau]]; // prettier-ignore
 }

@@ -26,6 +26,8 @@ export interface Settings {
     logVariancesRate: number;
     mixingRate: number;
     tau: number;
+    /** τ falls to this in the epoch of the second part: what is held cannot leave, and the rest may make up for it. */
+    finalTau: number;
     /** Mixing proportion of the zero component. */
     zeroMixing: number;
     /** Rate b of the Gamma(5000, b) on the zero component's precision: the smaller, the tighter the spike may become. */
