@@ -8,6 +8,7 @@ export const EXAMPLES: Readonly<Record<string, string>> = {
   'compress-lenet5': 'trains LeNet-5-Caffe, a convolutional network, makes it about 160 times smaller, and writes a report',
   'compression-sweep': 'compresses a network with many settings in worker processes and draws error against ratio',
   'hashed-mnist': 'trains hashed networks of 1/2 … 1/64 the weights beside dense ones of the same size, and draws the curve',
+  'shift-detector': 'trains small networks on a hundred cases by soft weight sharing, weight decay and back-propagation',
   'tied-language-model': 'trains a language model with untied and tied embeddings, and compares perplexities and parameters',
 };
 

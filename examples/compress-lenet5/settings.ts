@@ -4,20 +4,20 @@ import type { Settings } from '../common/compression/settings.js';
 export const LENET5_SETTINGS: Settings = {
   baseline: { epochs: 8, batchSize: 128, learningRate: 1e-3, finalLearningRate: 1e-4 },
   retraining: {
-    epochs: 20,
+    epochs: 16,
     batchSize: 128,
     learningRate: 5e-4,
     finalLearningRate: 5e-5,
     labelSmoothing: 0.1,
-    incremental: [[14, 0], [16, 0.5], [17, 0.75], [18, 0.9]], // prettier-ignore
+    incremental: [[9, 0], [11, 0.5], [13, 0.75], [14, 0.9]], // prettier-ignore
     mixtures: 'one',
     components: 17,
-    meansRate: 1e-4,
+    meansRate: 2e-4,
     logVariancesRate: 5e-3,
     mixingRate: 3e-3,
-    tau: 1.5e-2,
-    finalTau: 3e-3,
-    zeroMixing: 0.99,
+    tau: 1.3e-2,
+    finalTau: 4e-3,
+    zeroMixing: 0.995,
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,
