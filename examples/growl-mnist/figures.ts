@@ -26,7 +26,8 @@ export function figureRows(record: RunRecord): Panel[][] {
 }
 
 function networkRows(record: RunRecord, network: NetworkName): Panel[][] {
-  const first = record.networks.filter((result) => result.network === network && result.seed === 1);
+  const own = record.networks.filter((result) => result.network === network);
+  const first = own.filter(({ seed }) => seed === own[0].seed);
   const pictured = ['groupLasso', 'growlL2'].flatMap((method) => first.filter((result) => result.method === method));
   return [
     [errorByRatio(record, network), rowNorms(first, network)],

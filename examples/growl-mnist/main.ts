@@ -27,6 +27,7 @@ interface Options {
   fashion?: string;
   backend?: Backend;
   seeds?: number;
+  firstSeed: number;
   parts?: Part[];
   out: string;
   resume?: boolean;
@@ -46,10 +47,11 @@ export function command(): Command {
     .option('--fashion <dir>', 'folder with those of Fashion-MNIST: the VGG-like network is trained on them')
     .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
     .option('--seeds <count>', 'repeat 784-300-10 and LeNet with this many seeds (default: 3 with --data, else 1)', positiveInteger)
+    .option('--first-seed <seed>', 'the first of them', positiveInteger, 1)
     .option('--parts <list>', `of ${PARTS.join(',')} (default: all that there is data for; without --data mlp,correlated)`, partList)
     .addOption(new Option('--out <dir>', 'where models, record and report go').default(defaultOutput('growl-mnist'), 'examples/out/growl-mnist'))
     .option('--resume', 'go on with the run in --out: what is trained already is kept')
-    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts(['resume', 'backend', 'out', 'json', 'seeds', 'parts']))
+    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts(['resume', 'backend', 'out', 'json', 'seeds', 'firstSeed', 'parts']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
     .action(main);
@@ -84,7 +86,8 @@ async function runAll(record: RunRecord, data: DataSet, options: Options, out: s
   const watch = watchInterrupt(say);
   const mnist = lazily(() => newBench(data, out, watch));
   const fashion = lazily(() => newBench(fashionData(options.fashion, record.settings.vggImages), out, watch));
-  const tasks = tasksOf(record, parts, options.seeds ?? (options.data === undefined ? 1 : 3), watch);
+  const count = options.seeds ?? (options.data === undefined ? 1 : 3);
+  const tasks = tasksOf(record, parts, Array.from({ length: count }, (_, i) => options.firstSeed + i), watch);
   say(`${data.origin}: ${countOf(data.train)} images to train, ${countOf(data.validation)} held out, ${countOf(data.test)} to test. ${tasks.length} trainings to do. Backend: ${record.backend}.`);
   try {
     for (const { part, run } of tasks) {
@@ -100,9 +103,8 @@ async function runAll(record: RunRecord, data: DataSet, options: Options, out: s
   }
 }
 
-function tasksOf(record: RunRecord, parts: readonly Part[], seeds: number, watch: InterruptWatch): { part: Part; run: Task }[] {
+function tasksOf(record: RunRecord, parts: readonly Part[], seeds: readonly number[], watch: InterruptWatch): { part: Part; run: Task }[] {
   const { settings } = record;
-  const numbers = Array.from({ length: seeds }, (_, i) => i + 1);
   const tasks: { part: Part; run: Task }[] = [];
   const add = (part: Part, done: boolean, run: Task) => void (!done && parts.includes(part) && tasks.push({ part, run }));
   for (const method of ['groupLasso', 'growl'] as const) {
@@ -111,7 +113,7 @@ function tasksOf(record: RunRecord, parts: readonly Part[], seeds: number, watch
   for (const network of ['mlp', 'lenet', 'vgg'] as const) {
     const own = settings.networks[network];
     // Seed by seed, so that a run that is stopped has whole comparisons.
-    for (const seed of network === 'vgg' ? [1] : numbers) {
+    for (const seed of network === 'vgg' ? [1] : seeds) {
       for (const method of METHODS.filter((name: Method) => own.methods[name] !== undefined)) {
         const variant = { network, method, seed };
         add(network, record.networks.some((result) => isOf(result, variant)), async (bench) => void record.networks.push(await runVariant(bench(), own, variant)));

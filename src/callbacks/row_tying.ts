@@ -5,8 +5,9 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNames, checkNumber, describe, integerAtLeast, POSITIVE, warnOnce } from '../checks.js';
-import { checkSameHost, isBiasSlot, placedLayers, regularizerSlots, variableOf, type Layer, type LayerVariable } from '../host.js';
+import { checkSameHost, isBiasSlot, isTraining, placedLayers, regularizerSlots, variableOf, type Layer, type LayerVariable } from '../host.js';
 import { growlWeights } from '../regularizers/attach.js';
+import type { GrOWL } from '../regularizers/growl.js';
 import { fromRows, hasRows, rowLayout, toRows, type RowGrouping, type RowLayout } from '../regularizers/growl_rows.js';
 import { affinityPropagation, MAX_ITEMS, rowSimilarity } from './affinity_propagation.js';
 import { clustersOf, equalRows, liveRows, spreadRows, stepRows, type Aggregation, type RowClusters } from './row_clusters.js';
@@ -81,8 +82,8 @@ const owners = new WeakMap<tfc.Tensor, RowTying>();
  * ```
  *
  * With plain gradient descent and momentum this is descent on the shared rows, with averaged (summed) gradients; other optimizers
- * aggregate their own steps. Leave `growlProximal` out of this stage; the `growl` penalty of the layers then counts in the loss as
- * a plain regularizer: take it off first (`detachRegularizer(model, penalty)`) and name the layers, if it should not.
+ * aggregate their own steps. Leave `growlProximal` out of this stage. As in the authors' second stage there is no penalty: `growl`
+ * regularizers of the model add 0 to the loss while this callback is at work.
  *
  * Clustering by a library: `cluster: (_, rows) => kmeans(rows.map((r) => Array.from(r)), 60, {seed: 1}).clusters` (ml-kmeans), or
  * agnes on 1 − similarity (ml-hclust). Affinity propagation needs 12 n² bytes (n live rows, at most 8192) and O(n²) an iteration.
@@ -100,6 +101,7 @@ export class RowTying extends tfl.Callback {
   readonly #every: 'batch' | 'epoch';
   readonly #maxClusterRatio: number;
   #targets: Target[] = [];
+  #held: GrOWL[] = [];
   /** What this callback has tied in an earlier fit. */
   readonly #tied = new WeakSet<tfc.Tensor>();
 
@@ -129,6 +131,7 @@ export class RowTying extends tfl.Callback {
     this.onEpochBegin = this.onEpochBegin.bind(this);
     this.onBatchEnd = this.onBatchEnd.bind(this);
     this.onEpochEnd = this.onEpochEnd.bind(this);
+    this.onTrainEnd = this.onTrainEnd.bind(this);
   }
 
   override async onTrainBegin(): Promise<void> {
@@ -158,6 +161,13 @@ export class RowTying extends tfl.Callback {
       if (report[t].tied) this.#tied.add(variableOf(target.weight));
       write(target);
     }
+    this.#held = growlWeights(model).map(({ prior }) => prior);
+    // The host ends that also where the fit fails.
+    for (const prior of this.#held) prior.hold(() => isTraining(model));
+  }
+
+  override async onTrainEnd(): Promise<void> {
+    for (const prior of this.#held) prior.hold(null);
   }
 
   override async onEpochBegin(): Promise<void> {

@@ -68,7 +68,7 @@ export function growlPenalty(weight: Tensor, lambda: Float64Array, layout: RowLa
  * **Use it with the callback `growlProximal`.** Alone, as a plain regularizer, it adds Ω to the loss with the exact value and a
  * finite gradient, and rows become small, but neither exactly zero nor exactly tied: only the proximal step does that. While the
  * callback is at work in `fit`, the regularizer adds 0 to the loss (the step accounts for Ω, which stands in the history as
- * `growlPenalty`), and λ is per epoch: the objective is loss + Ω / batches per epoch.
+ * `growlPenalty`), and λ is per epoch: the objective is loss + Ω / batches per epoch. While `rowTying` is at work there is no penalty.
  *
  * Kernels: dense `[inputs, units]`, convolutions `[…, inChannels, filters]` (a row is all that one input channel feeds),
  * embeddings. For transposed convolutions, whose kernel is `[…, filters, inChannels]`, input channels are `rows: 'outputs'`. λ must

@@ -135,6 +135,19 @@ describe('rowTying', () => {
     for (let i = 0; i < 8; i++) for (let u = 2; u < 6; u++) expect(kernel[6 * i + u]).toBe(kernel[6 * i + u - 2]);
   });
 
+  it('leaves growl penalties out of the loss while it is at work, and only then', async () => {
+    const { model, x, y } = setUp(tf.train.sgd(0));
+    const lossOf = async (callbacks: RowTying[]) => (await fit(model, x, y, callbacks, 1)).history['loss'][0] as number;
+    const ofData = await lossOf([]);
+    const penalty = growl({ lambda1: 2 });
+    attachRegularizer(model, penalty, { layers: ['first'] });
+    await fit(model, x, y, [rowTying()], 1);
+    const tied = await lossOf([rowTying({ cluster: 'equalRows' })]);
+    const norms = tf.sum(tf.norm(model.getWeights()[0], 2, 1)).dataSync()[0];
+    expect(tied).toBeLessThan(ofData + 0.1);
+    expect(await lossOf([])).toBeCloseTo(tied + 2 * norms, 4);
+  });
+
   it('keeps the ties of a model that was saved and loaded, and refuses to tie it a second time', async () => {
     const { model, x, y } = setUp();
     await fit(model, x, y, [first()]);
