@@ -3,7 +3,7 @@ import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { attachRegularizer, compressed, detachRegularizer, growl, growlProximal, removeDeadUnits, rowTying, type TiedLayer } from 'tfjs-weight-sharing';
+import { attachRegularizer, compressed, detachRegularizer, growl, growlProximal, removeDeadUnits, rowTying } from 'tfjs-weight-sharing';
 import { countOf, type DataSet } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress, type Progress } from '../common/progress.js';
@@ -71,20 +71,28 @@ export async function sparsify(model: tfl.LayersModel, { network }: Variant, set
   detachRegularizer(model, prior);
 }
 
-/** Stage two: similar rows tied, momentum fresh. */
-export async function retrainTied(model: tfl.LayersModel, { network }: Variant, settings: NetworkSettings, fit: Fit): Promise<LayerResult[]> {
+/** Stage two: similar rows tied, momentum fresh. A network without a penalty on its rows is trained on as it is. */
+export async function retrainTied(model: tfl.LayersModel, { network, method }: Variant, settings: NetworkSettings, fit: Fit): Promise<LayerResult[]> {
   compile(model, settings.retraining.learningRate);
   const names = PENALISED[network];
+  if (settings.methods[method]!.growl === null) {
+    await fit(model, settings.retraining, []);
+    return names.map((name) => untied(name, model.getLayer(name).getWeights()[0]));
+  }
   const before = names.map((name) => tfc.clone(model.getLayer(name).getWeights()[0]));
   const tying = rowTying({ layers: [...names], preference: settings.preference });
   await fit(model, settings.retraining, [tying]);
-  const layers = tying.report!.map((report, i) => layerResult(report, before[i]));
+  const layers = tying.report!.map(({ layer, rows, dead, clusters, labels }, i) => ({
+    layer, rows, live: rows - dead, distinct: clusters, labels, norms: sortedNorms(before[i]), similarity: similarityByCluster(before[i], labels),
+  })); // prettier-ignore
   tfc.dispose(before);
   return layers;
 }
 
-function layerResult({ layer, rows, dead, clusters, labels }: TiedLayer, kernel: tfc.Tensor): LayerResult {
-  return { layer, rows, live: rows - dead, distinct: clusters, labels, norms: sortedNorms(kernel), similarity: similarityByCluster(kernel, labels) };
+function untied(layer: string, kernel: tfc.Tensor): LayerResult {
+  const rows = kernel.shape[kernel.rank - 2];
+  const labels = Array.from({ length: rows }, (_, row) => row);
+  return { layer, rows, live: rows, distinct: rows, labels, norms: sortedNorms(kernel), similarity: similarityByCluster(kernel, labels) };
 }
 
 function compile(model: tfl.LayersModel, learningRate: number): void {
