@@ -102,7 +102,7 @@ export async function run({ print }: BenchOptions): Promise<Record<string, unkno
   const clustering = clusterTimes(print);
   const count = BATCH * BATCHES;
   const x = tf.tensor2d(normals(count * 784), [count, 784]);
-  const y = tf.oneHot(tf.tensor1d(Int32Array.from({ length: count }, (_, i) => i % 10), 'int32'), 10).asType('float32');
+  const y = tf.cast(tf.oneHot(tf.tensor1d(Int32Array.from({ length: count }, (_, i) => i % 10), 'int32'), 10), 'float32');
   const fit = (model: tfl.LayersModel, callbacks: tfl.Callback[]) => model.fit(x, y, { epochs: 1, batchSize: BATCH, shuffle: false, verbose: 0, callbacks });
 
   // One step an epoch, over an epoch of 60 000 images, from a part of one.
