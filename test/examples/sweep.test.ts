@@ -73,7 +73,7 @@ describe('the report of a sweep', () => {
 });
 
 describe('the networks of the compression examples', () => {
-  it.each([['compress-mnist', 266_610], ['compress-lenet5', 431_080]])('%s has %i parameters, and a seed determines them', (name, parameters) => {
+  it.each([['compress-mnist', 266_610], ['compress-lenet5', 431_080], ['wide-mnist', 2_084_110]])('%s has %i parameters, and a seed determines them', (name, parameters) => {
     const { build, inputShape } = SUBJECTS[name];
     const [a, b, other] = [1, 1, 2].map((seed) => build(inputShape(28, 28), seed));
     expect(a.countParams()).toBe(parameters);
