@@ -3,6 +3,9 @@
 /** Whether this backend keeps tensors elsewhere: reading one inside a step is impossible (webgpu) or stalls (webgl), and here every step is slow. */
 export const onGpu = ['webgl', 'webgpu'].includes(process.env.TFWS_BACKEND ?? '');
 
+/** Whether this is a page: there GPUs are looked after by themselves, and what stands in for them elsewhere need not run. */
+export const inPage = 'document' in globalThis;
+
 /** max|a − b| / max|b|: the measure of error for arrays whose entries differ in size. */
 export function relativeError(got: ArrayLike<number>, reference: ArrayLike<number>): number {
   if (got.length !== reference.length) throw new Error(`lengths differ: ${got.length} and ${reference.length}`);

@@ -36,11 +36,11 @@ export const BACKEND_FREE = [
   'test/suites.test.ts',
 ];
 
-/** Fixed points in a page: minutes each where a processor draws in a GPU's stead, and not yet held to all checks on webgl and webgpu. */
-const SOLVERS = ['test/solvers/equilibrium.test.ts', 'test/solvers/problems.test.ts', 'test/solvers/solver.test.ts'];
+/** The table of solvers and problems: a hundred solves, minutes where a processor draws in a GPU's stead. The suites beside it run everywhere. */
+const SOLVERS = ['test/solvers/problems.test.ts'];
 
 /**
  * Left out in a page on a machine without a GPU (headless Chromium with SwiftShader). In Node they run on cpu, wasm and tensorflow.
  * `TFWS_GPU=1`, on a machine with a GPU, runs them too.
  */
-export const SLOW_WITHOUT_GPU: Record<string, string[]> = { webgl: SOLVERS, webgpu: SOLVERS, wasm: SOLVERS };
+export const SLOW_WITHOUT_GPU: Record<string, string[]> = { webgl: SOLVERS, webgpu: SOLVERS };

@@ -1,7 +1,7 @@
 /** Vectors in one memory of this process, for backends whose tensors can be read at once: each evaluation of f is read, each iterate uploaded. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { KernelBackend, Tensor } from '@tensorflow/tfjs-core';
-import { tensorMark } from '../autodiff/tape.js';
+import { announceRead, tensorMark } from '../autodiff/tape.js';
 import { hostValues } from '../kernels/host_memory.js';
 import { affineWeights } from './affine_weights.js';
 import { checkImage, layoutOf, type Layout, type Ring, type Scalars, type Space, type StateMap } from './space.js';
@@ -31,6 +31,15 @@ const KEPT_BYTES = 2 ** 26;
 /** Solves may nest (an equilibrium inside of another's f), and end in the reverse order: each takes its vectors from the end of the memory. */
 let loops: VectorLoops | null = null;
 let end = HEAD;
+
+let most = HEAD;
+
+/** Most bytes that solves on this kind of backend have used at once, beside tensors, while `f` ran. */
+export function peakHostBytes(f: () => void): number {
+  most = end;
+  f();
+  return most;
+}
 
 export class HostSpace implements Space<HostVector, Numbers, Numbers> {
   readonly batch: number;
@@ -102,6 +111,8 @@ export class HostSpace implements Space<HostVector, Numbers, Numbers> {
     const own = image.map((tensor, i) => (tensor.id < mark || image.indexOf(tensor) < i ? tfc.clone(tensor) : tensor));
     const v = this.#make(own);
     const backend = tfc.backend() as KernelBackend;
+    // This may be part of a function that is being traced.
+    own.forEach(announceRead);
     this.#copyIn(v, own.map((tensor) => (tensor.id < mark ? tensor.dataSync() : hostValues(backend, tensor)) as Float32Array)); // prettier-ignore
     return v;
   }
@@ -218,6 +229,7 @@ export class HostSpace implements Space<HostVector, Numbers, Numbers> {
       address = end;
       this.#loops.reserve(end + this.#bytes);
       end += this.#bytes;
+      most = Math.max(most, end);
     }
     const v = new HostVector(address, tensors);
     this.#live.add(v);

@@ -178,8 +178,7 @@ describe('gradients through an equilibrium', () => {
     tf.dispose([got, z0]);
   });
 
-  it('have second derivatives, equal to those of a long unrolling', async () => {
-    if (GPU) return;
+  it.skipIf(GPU)('have second derivatives, equal to those of a long unrolling', async () => {
     const x = tf.tensor2d([[0.3, -0.6]]);
     const z = (gradient: EquilibriumGradient, at: tf.Tensor) => equilibrium(([s]) => [tf.tanh(tf.add(tf.mul(s, tf.mul(at, 0.5)), at))], [tf.zeros([1, 2])], { solver: anderson({ tolerance: 1e-7 }), gradient, wrt: [at] })[0];
     const slope = (gradient: EquilibriumGradient) => (at: tf.Tensor) => tf.sum(tf.grad((u: tf.Tensor) => tf.sum(tf.square(z(gradient, u))))(at));
@@ -193,19 +192,17 @@ describe('gradients through an equilibrium', () => {
     tf.dispose([exact, x]);
   });
 
-  it('pass through an equilibrium inside of another', async () => {
+  it.skipIf(GPU)('pass through an equilibrium inside of another', async () => {
     const x = seeded([2, 3], 4);
     const inner = (y: tf.Tensor, gradient: EquilibriumGradient) => equilibrium(([s]) => [tf.mul(tf.cos(tf.add(s, y)), 0.4)], [tf.zeros([2, 3])], { solver: anderson({ tolerance: 1e-7, maxIterations: 40 }), gradient, wrt: [y] })[0];
     const outer = (at: tf.Tensor, gradient: EquilibriumGradient) =>
       tf.sum(equilibrium(([z]) => [tf.add(tf.mul(inner(z, gradient), 0.7), at)], [tf.zeros([2, 3])], { solver: broyden({ tolerance: 1e-7, maxIterations: 40 }), gradient, wrt: [at] })[0]);
-    if (GPU) return void x.dispose();
     const [exact, reference] = [implicit(), unrolled({ steps: 25 })].map((gradient) => tf.grad((at: tf.Tensor) => outer(at, gradient))(x));
     expect(relativeError(await exact.data(), await reference.data())).toBeLessThan(1e-4);
     tf.dispose([x, exact, reference]);
   });
 
-  it('take memory that does not depend on the number of iterations', () => {
-    if (GPU) return;
+  it.skipIf(GPU)('take memory that does not depend on the number of iterations', () => {
     const peak = (iterations: number, gradient: EquilibriumGradient) => {
       const w = tf.tensor2d([[0.9999]]);
       // Beside what other suites in this process keep.
@@ -304,8 +301,7 @@ describe('implicit', () => {
     w.dispose();
   });
 
-  it("uses broyden's estimate of the inverse as a start, which saves iterations, or as the answer", async () => {
-    if (GPU) return;
+  it.skipIf(GPU)("uses broyden's estimate of the inverse as a start, which saves iterations, or as the answer", async () => {
     const each = golden.cases[0];
     // A direction that the forward pass has explored: the cotangent of a loss along its own last steps.
     const start = await differentiate(each, broyden(EXACT), implicit({ inverseEstimate: 'start' }));

@@ -2,11 +2,11 @@ import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { lookingOn, type Looking } from '../../src/solvers/looking.js';
-import { relativeError } from '../helpers.js';
+import { inPage, relativeError } from '../helpers.js';
 import { METHODS, MOST, PROBLEMS, TOLERANCE, type MethodName } from './problems.js';
 
 /** In this process, and as on a GPU. */
-const STYLES = (process.env.TFWS_BACKEND === 'webgl' || process.env.TFWS_BACKEND === 'webgpu' ? [undefined] : ['free', 'costly']) as (Looking | undefined)[];
+const STYLES = (process.env.TFWS_BACKEND === 'webgl' || process.env.TFWS_BACKEND === 'webgpu' ? [undefined] : inPage ? ['free'] : ['free', 'costly']) as (Looking | undefined)[];
 /** SwiftShader takes a minute for long solves. */
 const LONGEST = STYLES[0] === undefined ? 12 : Infinity;
 

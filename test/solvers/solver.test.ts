@@ -10,11 +10,11 @@ import { revive, serialized } from '../../src/solvers/serialized.js';
 import type { Solver, SolverArgs } from '../../src/solvers/solver.js';
 import type { StateMap } from '../../src/solvers/space.js';
 import { seeded } from '../contract/fixtures.js';
-import { relativeError } from '../helpers.js';
+import { inPage, relativeError } from '../helpers.js';
 import { problem } from './problems.js';
 
 const GPU = process.env.TFWS_BACKEND === 'webgl' || process.env.TFWS_BACKEND === 'webgpu';
-const STYLES: (Looking | undefined)[] = GPU ? [undefined] : ['free', 'costly', 'never'];
+const STYLES: (Looking | undefined)[] = GPU ? [undefined] : inPage ? ['free'] : ['free', 'costly', 'never'];
 
 const ALL: Record<string, (args?: SolverArgs) => Solver> = { fixedPointIteration, anderson, broyden, newtonKrylov };
 
