@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { BACKEND_FREE, BROWSER_ONLY } from './test/suites.js';
 
@@ -6,6 +7,8 @@ import { BACKEND_FREE, BROWSER_ONLY } from './test/suites.js';
  * asked for.
  */
 const project = (backend: string) => ({
+  // Examples import the package by its name. Suites share a process: a second copy from dist/ would register its classes over these.
+  resolve: { alias: [{ find: /^tfjs-weight-sharing$/, replacement: fileURLToPath(new URL('src/index.ts', import.meta.url)) }] },
   test: {
     name: backend,
     include: ['test/**/*.test.ts'],
