@@ -24,6 +24,7 @@ export {
   SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
+export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';

@@ -1,0 +1,47 @@
+/** A cell for `deqLayer` on sequences, put together from the host's layers. */
+import { initializers, input, layers, model, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+
+const join = (tensors: SymbolicTensor[]): SymbolicTensor => (tensors.length === 1 ? tensors[0] : (layers.add().apply(tensors) as SymbolicTensor));
+const applied = (layer: layers.Layer, to: SymbolicTensor): SymbolicTensor => layer.apply(to) as SymbolicTensor;
+const normal = (stddev: number) => initializers.randomNormal({ mean: 0, stddev });
+
+export interface TemporalConvolutionCellArgs {
+  /** Channels of the state. Integer ≥ 1. Required. */
+  units: number;
+  /** Channels of the input; default `units`. */
+  inputDim?: number;
+  /** Steps of time that one iteration looks at, the present one included. Integer ≥ 2. Default 2. */
+  kernelSize?: number;
+  /** Distance between them. Integer ≥ 1. Default 1. */
+  dilation?: number;
+}
+
+/**
+ * A cell for sequences after TrellisNet (Bai, Kolter & Koltun, ICLR 2019), as the paper on deep equilibrium models uses it: a convolution over the
+ * past with the input injected, z'_t = tanh(Σ_k z_{t−k} W_k + x_t U) ⊙ σ(Σ_k z_{t−k} V_k + x_t Y). States and inputs `[batch, time, channels]`, any
+ * length. At the fixed point each step has seen all of the past. Causal: z_t depends on no later x.
+ *
+ * ```js
+ * const z = deqLayer({cell: temporalConvolutionCell({units: 128})}).apply(embedded);
+ * ```
+ *
+ * Deviation: the gates are those above, without the LSTM's cell state. The host has no causal convolution over time: it is one over two axes here.
+ */
+export function temporalConvolutionCell(args: TemporalConvolutionCellArgs): LayersModel {
+  const who = 'temporalConvolutionCell';
+  checkKeys(who, args, ['units', 'inputDim', 'kernelSize', 'dilation']);
+  const units = checkNumber(who, 'units', args.units, integerAtLeast(1));
+  const inputDim = checkNumber(who, 'inputDim', args.inputDim ?? units, integerAtLeast(1));
+  const kernelSize = checkNumber(who, 'kernelSize', args.kernelSize ?? 2, integerAtLeast(2));
+  const dilation = checkNumber(who, 'dilation', args.dilation ?? 1, integerAtLeast(1));
+  const [z, x] = [input({ shape: [null, units] }), input({ shape: [null, inputDim] })];
+  const plane = applied(layers.reshape({ targetShape: [-1, 1, units] as unknown as Shape }), z);
+  const padded = applied(layers.zeroPadding2d({ padding: [[dilation * (kernelSize - 1), 0], [0, 0]] }), plane); // prettier-ignore
+  const gate = (activation: 'tanh' | 'sigmoid') => {
+    const past = applied(layers.conv2d({ filters: units, kernelSize: [kernelSize, 1], dilationRate: [dilation, 1], kernelInitializer: normal(0.5 / Math.sqrt(kernelSize * units)) }), padded);
+    const sequence = applied(layers.reshape({ targetShape: [-1, units] as unknown as Shape }), past);
+    return applied(layers.activation({ activation }), join([sequence, applied(layers.dense({ units, useBias: false }), x)]));
+  };
+  return model({ inputs: [z, x], outputs: layers.multiply().apply([gate('tanh'), gate('sigmoid')]) as SymbolicTensor });
+}
