@@ -1,7 +1,8 @@
 /** Changes an equilibrium layer's settings as training goes on: above all, a few unrolled steps first (Bai, Kolter & Koltun 2019, appendix). */
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkKeys, describe } from '../checks.js';
-import type { DEQLayer, DEQLayerArgs } from '../layers/deq_layer.js';
+import type { DEQLayer } from '../layers/deq_layer.js';
+import type { DEQLayerArgs } from '../layers/deq_options.js';
 import { deqLayersOf } from './deq_monitor.js';
 
 /** What a phase sets; the rest stays as it is. */

@@ -3,7 +3,8 @@ import { initializers, input, layers, model as functionalModel, sequential, type
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { deqMonitor } from '../../src/callbacks/deq_monitor.js';
 import { deqSchedule } from '../../src/callbacks/deq_schedule.js';
-import { deqLayer, type DEQLayer, type DEQLayerArgs } from '../../src/layers/deq_layer.js';
+import { deqLayer, type DEQLayer } from '../../src/layers/deq_layer.js';
+import type { DEQLayerArgs } from '../../src/layers/deq_options.js';
 import { fixedPointCorrection } from '../../src/losses/fixed_point_correction.js';
 import { anderson } from '../../src/solvers/anderson.js';
 import { implicit } from '../../src/solvers/implicit.js';

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { constraints, initializers, input, layers, model as functionalModel, regularizers, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { deqLayer, type DEQLayerArgs } from '../../src/layers/deq_layer.js';
+import { deqLayer } from '../../src/layers/deq_layer.js';
+import type { DEQLayerArgs } from '../../src/layers/deq_options.js';
 import { spectralNormalization, weightNormalization } from '../../src/layers/kernel_normalization.js';
 import { attachRegularizer } from '../../src/regularizers/attach.js';
 import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
