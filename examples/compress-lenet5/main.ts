@@ -11,7 +11,7 @@ import { LENET5_SETTINGS, RENDERED_SETTINGS } from './settings.js';
 export const EXAMPLE: CompressionExample = {
   name: 'compress-lenet5',
   network: 'LeNet-5-Caffe',
-  description: 'Trains LeNet-5-Caffe, a convolutional network, and makes it about 160 times smaller. Without --data and --download it draws its own digits.',
+  description: 'Trains LeNet-5-Caffe, a convolutional network, and makes it more than a hundred times smaller. Without --data and --download it draws its own digits.',
   inputShape: (width, height) => [height, width, 1],
   build: lenet5Caffe,
   settings: { idx: LENET5_SETTINGS, rendered: RENDERED_SETTINGS },
