@@ -143,7 +143,7 @@ describe('rowTying', () => {
     attachRegularizer(model, penalty, { layers: ['first'] });
     await fit(model, x, y, [rowTying()], 1);
     const tied = await lossOf([rowTying({ cluster: 'equalRows' })]);
-    const norms = tf.sum(tf.norm(model.getWeights()[0], 2, 1)).dataSync()[0];
+    const [norms] = await tf.sum(tf.norm(model.getWeights()[0], 2, 1)).data();
     expect(tied).toBeLessThan(ofData + 0.1);
     expect(await lossOf([])).toBeCloseTo(tied + 2 * norms, 4);
   });
