@@ -30,6 +30,7 @@ export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/t
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';
 export { fixedPointCorrection, type FixedPointCorrectionArgs } from './losses/fixed_point_correction.js';
+export { projectedCrossEntropy, type ProjectedCrossEntropyArgs } from './losses/projected_cross_entropy.js';
 export { sparseCrossEntropy, type SparseCrossEntropyArgs } from './losses/sparse_cross_entropy.js';
 export { acceptSparseTargets, type Loss } from './losses/sparse_targets.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';

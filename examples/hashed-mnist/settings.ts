@@ -31,11 +31,11 @@ export const MNIST_SETTINGS: Settings = {
   hidden: 1000,
   compressions: [2, 4, 8, 16, 32, 64],
   tile: [1, 8],
-  epochs: 20,
-  batchSize: 128,
-  learningRate: 2e-3,
+  epochs: 16,
+  batchSize: 256,
+  learningRate: 4e-3,
   dropout: {
-    hashed: [{ upTo: 8, dropout: { inputs: 0.2, hidden: 0.5 } }, { upTo: 16, dropout: { inputs: 0.1, hidden: 0.25 } }, { upTo: Infinity, dropout: NONE }],
+    hashed: [{ upTo: 8, dropout: { inputs: 0.2, hidden: 0.5 } }, { upTo: 16, dropout: { inputs: 0.1, hidden: 0.25 } }, { upTo: Infinity, dropout: { inputs: 0.05, hidden: 0.1 } }],
     dense: [{ upTo: 8, dropout: { inputs: 0.2, hidden: 0.5 } }, { upTo: Infinity, dropout: NONE }],
   },
 };

@@ -70,8 +70,8 @@ const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
 
 /**
  * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy},
- * {@link augmentedLoss} or {@link projectedCrossEntropy}. Without it they want one number per class (`expected a batch of elements where each example has shape
- * [length, classes]`); the host excepts only its own `sparseCategoricalCrossentropy`. Call it after each `compile`. `fitDataset` needs none
+ * {@link augmentedLoss} or {@link projectedCrossEntropy}. Without it they want one number per class (`expected a batch of elements where
+ * each example has shape [length, classes]`); the host excepts only its own `sparseCategoricalCrossentropy`. Call it after each `compile`. `fitDataset` needs none
  * of it, unless its `validationData` are tensors.
  *
  * ```js
@@ -91,7 +91,7 @@ export function acceptSparseTargets(model: LayersModel): LayersModel {
   if (outputs === null) throw new Error(`${who}: the model is not compiled. Call model.compile({optimizer, loss: sparseCrossEntropy()}) first.`);
   const sparse = outputs.filter(({ loss }) => typeof loss === 'function' && sparseLosses.has(loss));
   if (sparse.length === 0) {
-    throw new Error(`${who}: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy() or augmentedLoss(…).`);
+    throw new Error(`${who}: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…) or projectedCrossEntropy(…).`);
   }
   for (const { name, metrics } of sparse) {
     const misleading = metrics.find((metric) => typeof metric === 'string' && MISLEADING.includes(metric));

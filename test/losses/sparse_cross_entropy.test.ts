@@ -130,7 +130,7 @@ describe('integer targets in fit', () => {
     const model = kinds.functional();
     expect(() => acceptSparseTargets({} as never)).toThrow('acceptSparseTargets: expected a tf.LayersModel, got object.');
     expect(() => acceptSparseTargets(model)).toThrow('acceptSparseTargets: the model is not compiled. Call model.compile({optimizer, loss: sparseCrossEntropy()}) first.');
-    expect(() => acceptSparseTargets(compile(model, { loss: 'meanSquaredError' }))).toThrow('acceptSparseTargets: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy() or augmentedLoss(…).');
+    expect(() => acceptSparseTargets(compile(model, { loss: 'meanSquaredError' }))).toThrow('acceptSparseTargets: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…) or projectedCrossEntropy(…).');
     for (const metric of ['accuracy', ['acc'], { [model.outputNames[0]]: 'ce' }]) {
       expect(() => acceptSparseTargets(compile(model, { metrics: metric }))).toThrow(
         /^acceptSparseTargets: the metric '(accuracy|acc|ce)' of output '.+' takes integer targets for one-hot rows\. Use metrics: \[tf\.metrics\.sparseCategoricalAccuracy\]\.$/,
