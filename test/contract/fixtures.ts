@@ -98,11 +98,14 @@ export function alive(): { tensors: number; buffers: number } {
 export function expectNear(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, least = 1e-30): void {
   expect(actual.length, `${what}: number of values`).toBe(expected.length);
   let scale = least;
-  let worst = 0;
+  let worst = { error: 0, at: 0 };
   for (let i = 0; i < expected.length; i++) {
     scale = Math.max(scale, Math.abs(expected[i]));
-    const error = Math.abs(actual[i] - expected[i]);
-    worst = Number.isNaN(error) ? Infinity : Math.max(worst, error);
+    const difference = Math.abs(actual[i] - expected[i]);
+    const error = Number.isNaN(difference) ? Infinity : difference;
+    if (error > worst.error) worst = { error, at: i };
   }
-  expect(worst / scale, `${what}: largest error over largest value`).toBeLessThanOrEqual(tolerance);
+  // Which side is wrong, and whether it was read as zeros, is what tells a race from a wrong result.
+  const shown = `value ${worst.at} is ${actual[worst.at]}, expected ${expected[worst.at]}`;
+  expect(worst.error / scale, `${what}: largest error over largest value (${shown})`).toBeLessThanOrEqual(tolerance);
 }
