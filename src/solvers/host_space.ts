@@ -4,6 +4,7 @@ import type { KernelBackend, Tensor } from '@tensorflow/tfjs-core';
 import { announceRead, tensorMark } from '../autodiff/tape.js';
 import { hostValues } from '../kernels/host_memory.js';
 import { affineWeights } from './affine_weights.js';
+import { hostScalars, type Numbers } from './host_scalars.js';
 import { checkImage, layoutOf, type Layout, type Ring, type Scalars, type Space, type StateMap } from './space.js';
 import { scriptLoops, wasmLoops, type VectorLoops } from './vector_loops.js';
 
@@ -16,8 +17,6 @@ export class HostVector {
     public tensors: Tensor[] | null,
   ) {}
 }
-
-type Numbers = Float64Array;
 
 // The head of the memory: addresses of rows, weights, results. None is used across calls.
 const TABLE = 0;
@@ -374,32 +373,4 @@ class HostRing implements Ring<HostVector, Numbers, Numbers> {
   clear(): void {
     this.#rows.splice(0).forEach((v) => this.#space.release(v));
   }
-}
-
-function hostScalars(batch: number): Scalars<Numbers> {
-  const make = (value: (i: number) => number): Numbers => {
-    const out = new Float64Array(batch);
-    for (let i = 0; i < batch; i++) out[i] = value(i);
-    return out;
-  };
-  const get = (a: Numbers | number): ((i: number) => number) => (typeof a === 'number' ? () => a : (i) => a[i]);
-  const both = (operation: (a: number, b: number) => number) => (a: Numbers | number, b: Numbers | number) => {
-    const [left, right] = [get(a), get(b)];
-    return make((i) => operation(left(i), right(i)));
-  };
-  return {
-    fill: (value) => make(() => value),
-    add: both((a, b) => a + b),
-    sub: both((a, b) => a - b),
-    mul: both((a, b) => a * b),
-    div: both((a, b) => a / b),
-    abs: (a) => make((i) => Math.abs(a[i])),
-    sqrt: (a) => make((i) => Math.sqrt(a[i])),
-    less: both((a, b) => (a < b ? 1 : 0)),
-    not: (a) => make((i) => 1 - a[i]),
-    where: (condition, a, b) => {
-      const [left, right] = [get(a), get(b)];
-      return make((i) => (condition[i] !== 0 ? left(i) : right(i)));
-    },
-  };
 }
