@@ -8,7 +8,7 @@ const STYLE = `
   figure { margin: 0; } figcaption { font-size: .85rem; color: #555; } figcaption b { font-size: 1rem; color: #222; }
   figure svg { max-width: 100%; height: auto; }
   table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd; }
-  th:first-child, td:first-child { text-align: left; } .marked td { font-weight: bold; color: #1d7a45; }
+  th:first-child, td:first-child, .text td, .text th { text-align: left; } .marked td { font-weight: bold; color: #1d7a45; }
   pre { font-size: .8rem; overflow-x: auto; background: #f6f6f6; padding: 1rem; }
 `;
 
@@ -33,10 +33,11 @@ export interface TableRow {
   marked?: boolean;
 }
 
-export function htmlTable(head: readonly string[], rows: readonly TableRow[]): string {
+/** `text`: cells hold words and are set to the left; else numbers, to the right. */
+export function htmlTable(head: readonly string[], rows: readonly TableRow[], { text = false } = {}): string {
   const cells = (tag: string, row: readonly string[]) => row.map((cell) => `<${tag}>${escapeMarkup(cell)}</${tag}>`).join('');
   const body = rows.map(({ cells: row, marked }) => `<tr${marked ? ' class="marked"' : ''}>${cells('td', row)}</tr>`).join('\n');
-  return `<table><tr>${cells('th', head)}</tr>\n${body}</table>`;
+  return `<table${text ? ' class="text"' : ''}><tr>${cells('th', head)}</tr>\n${body}</table>`;
 }
 
 /** Panels side by side where the page is wide enough. */

@@ -1,26 +1,14 @@
 /** The report of a run: one self-contained HTML page and one PNG, rendered from the record alone. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { htmlFigures, htmlPage, htmlTable } from '../common/html.js';
-import { composePanels, escapeMarkup, toPng } from '../common/plots.js';
+import { composePanels, escapeMarkup } from '../common/plots.js';
+import { writeReportFiles, type ReportFiles } from '../common/report_files.js';
 import { figureRows } from './figures.js';
 import { NETWORK_TITLES, type NetworkName } from './networks.js';
 import { summarize, type MethodSummary, type RunRecord } from './record.js';
 import { METHOD_TITLES, METHODS, type Method } from './settings.js';
 
-export interface ReportFiles {
-  html: string;
-  png: string;
-}
-
 /** Writes report.html and report.png into `directory` and returns their paths. */
-export function writeReport(record: RunRecord, directory: string): ReportFiles {
-  mkdirSync(directory, { recursive: true });
-  const files = { html: join(directory, 'report.html'), png: join(directory, 'report.png') };
-  writeFileSync(files.html, renderHtml(record));
-  writeFileSync(files.png, toPng(renderPictures(record)));
-  return files;
-}
+export const writeReport = (record: RunRecord, directory: string): ReportFiles => writeReportFiles(directory, renderHtml(record), renderPictures(record));
 
 export const renderPictures = (record: RunRecord): string => composePanels(headline(record), figureRows(record));
 

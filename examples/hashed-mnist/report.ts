@@ -1,8 +1,8 @@
 /** The report of a run: one self-contained HTML page and one PNG, rendered from the record alone. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import * as Plot from '@observablehq/plot';
-import { composePanels, escapeMarkup, panel, toPng, type Panel } from '../common/plots.js';
+import { htmlFigures, htmlPage, htmlTable } from '../common/html.js';
+import { composePanels, escapeMarkup, panel, type Panel } from '../common/plots.js';
+import { writeReportFiles, type ReportFiles } from '../common/report_files.js';
 import { mean, meanError, resultsOf, type RunRecord } from './record.js';
 import { METHODS, PUBLISHED, type Method } from './settings.js';
 
@@ -11,19 +11,8 @@ const HEIGHT = 360;
 const MARGINS = { marginLeft: 56, marginRight: 120, marginBottom: 42, marginTop: 22 };
 const COLORS: Record<Method, string> = { element: '#2a9d5c', tile: '#4c6a92', dense: '#d1495b' };
 
-export interface ReportFiles {
-  html: string;
-  png: string;
-}
-
 /** Writes report.html and report.png into `directory` and returns their paths. */
-export function writeReport(record: RunRecord, directory: string): ReportFiles {
-  mkdirSync(directory, { recursive: true });
-  const files = { html: join(directory, 'report.html'), png: join(directory, 'report.png') };
-  writeFileSync(files.html, renderHtml(record));
-  writeFileSync(files.png, toPng(renderPictures(record)));
-  return files;
-}
+export const writeReport = (record: RunRecord, directory: string): ReportFiles => writeReportFiles(directory, renderHtml(record), renderPictures(record));
 
 export const renderPictures = (record: RunRecord): string => composePanels(headline(record), [figures(record)]);
 
@@ -85,34 +74,14 @@ function errorByEpoch(record: RunRecord): Panel {
 export function renderHtml(record: RunRecord): string {
   const { data, settings, results } = record;
   const seeds = [...new Set(results.map(({ seed }) => seed))];
-  const drawn = figures(record).map(({ title, subtitle, svg }) => `<figure><figcaption><b>${escapeMarkup(title)}</b><br>${escapeMarkup(subtitle)}</figcaption>${svg}</figure>`);
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>hashed-mnist: ${escapeMarkup(headline(record))}</title>
-<style>
-  body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; background: white; margin: 2rem auto; max-width: 1300px; padding: 0 1rem; }
-  h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-  .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 600px), 1fr)); gap: 1.5rem; }
-  figure { margin: 0; } figcaption { font-size: .85rem; color: #555; } figcaption b { font-size: 1rem; color: #222; }
-  figure svg { max-width: 100%; height: auto; }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .25rem .9rem .25rem 0; text-align: right; border-bottom: 1px solid #ddd; }
-  th:first-child, td:first-child { text-align: left; }
-  pre { font-size: .8rem; overflow-x: auto; background: #f6f6f6; padding: 1rem; }
-</style>
-<h1>${escapeMarkup(headline(record))}</h1>
-<p>784-${settings.hidden}-10 on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out, on which the settings were chosen, ${data.test} to test, read once by each network after its last epoch.
+  const body = `<p>784-${settings.hidden}-10 on ${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out, on which the settings were chosen, ${data.test} to test, read once by each network after its last epoch.
 Backend: ${escapeMarkup(record.backend)}. Seeds: ${seeds.join(', ')}. The dense network has one hidden layer of as many units as give it at least as many parameters as the hashed one stores, biases included.</p>
-<div class="figures">
-${drawn.join('\n')}
-</div>
+${htmlFigures(figures(record))}
 <h2>Test error in percent, mean over seeds (least – greatest)</h2>
-${table(['compression', 'stored parameters', ...METHODS.map((method) => labelOf(method, record)), 'dense less hashed', 'published'], settings.compressions.map((c) => row(record, c)))}
+${htmlTable(['compression', 'stored parameters', ...METHODS.map((method) => labelOf(method, record)), 'dense less hashed', 'published'], settings.compressions.map((c) => ({ cells: row(record, c) })))}
 <h2>Settings</h2>
-<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>
-</html>
-`;
+<pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>`;
+  return htmlPage(`hashed-mnist: ${headline(record)}`, headline(record), body);
 }
 
 function row(record: RunRecord, compression: number): string[] {
@@ -131,9 +100,4 @@ export function summaryText(record: RunRecord): string {
   const rows = [['compression', 'parameters', ...METHODS, 'advantage', 'published'], ...record.settings.compressions.map((c) => row(record, c))];
   const widths = rows[0].map((_, j) => Math.max(...rows.map((cells) => cells[j].length)));
   return rows.map((cells) => cells.map((cell, j) => (j === 0 ? cell.padEnd(widths[j]) : cell.padStart(widths[j]))).join('  ')).join('\n');
-}
-
-function table(head: string[], rows: string[][]): string {
-  const cells = (tag: string, texts: string[]) => texts.map((text) => `<${tag}>${escapeMarkup(text)}</${tag}>`).join('');
-  return `<table><tr>${cells('th', head)}</tr>\n${rows.map((texts) => `<tr>${cells('td', texts)}</tr>`).join('\n')}</table>`;
 }

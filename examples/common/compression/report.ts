@@ -1,25 +1,13 @@
 /** The report of a run: one self-contained HTML page and one PNG, rendered from the record alone. */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { htmlFigures, htmlPage, htmlTable, type TableRow } from '../html.js';
-import { composePanels, escapeMarkup, toPng } from '../plots.js';
+import { composePanels, escapeMarkup } from '../plots.js';
+import { writeReportFiles, type ReportFiles } from '../report_files.js';
 import { figureRows } from './figures.js';
 import { histogramFilm } from './film.js';
 import type { RunRecord, SeedRecord } from './record.js';
 
-export interface ReportFiles {
-  html: string;
-  png: string;
-}
-
 /** Writes report.html and report.png into `directory` and returns their paths. */
-export function writeReport(record: RunRecord, directory: string): ReportFiles {
-  mkdirSync(directory, { recursive: true });
-  const files = { html: join(directory, 'report.html'), png: join(directory, 'report.png') };
-  writeFileSync(files.html, renderHtml(record));
-  writeFileSync(files.png, toPng(renderPictures(record)));
-  return files;
-}
+export const writeReport = (record: RunRecord, directory: string): ReportFiles => writeReportFiles(directory, renderHtml(record), renderPictures(record));
 
 /** All pictures as one SVG, of the seed whose ratio is the middle one. */
 export function renderPictures(record: RunRecord): string {
