@@ -7,6 +7,10 @@ export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs 
 export type { QuantizationReport } from './callbacks/quantization_report.js';
 export { RowTying, rowTying, type ClusterRows, type RowTyingArgs, type TiedLayer } from './callbacks/row_tying.js';
 export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
+export { optimalClusters, type OptimalClusters } from './clustering/optimal_clusters.js';
+export { compressModel, type CompressedModel, type CompressModelArgs } from './compress_model/compress_model.js';
+export type { CompressionOptions } from './compress_model/options.js';
+export type { CompressedWeight, CompressionReport } from './compress_model/report.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';

@@ -24,6 +24,7 @@ export const BACKEND_FREE = [
   'test/browser/script_tag.test.ts',
   'test/callbacks/merge_components.test.ts',
   'test/chromium.test.ts',
+  'test/clustering/**',
   'test/compression/codec.test.ts',
   'test/compression/container_errors.test.ts',
   'test/compression/fuzz.test.ts',

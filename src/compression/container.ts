@@ -34,23 +34,37 @@ export function encodeModelArtifacts(artifacts: io.ModelArtifacts): Uint8Array {
   return encodeDetailed(artifacts).bytes;
 }
 
+/** As `encodeModelArtifacts`, with the account of each weight. */
+export function encodeDetailed(artifacts: io.ModelArtifacts): EncodedModel {
+  const { weightSpecs = [], weightData } = artifacts;
+  checkSpecs(weightSpecs);
+  const data = joinBuffers(weightData);
+  const tensors = splitTensors(weightSpecs, stringLengths(weightSpecs, data), data);
+  return encodeTensors(artifacts, (index) => tensors[index].bytes, { keepPlans: true });
+}
+
+export interface EncodeOptions {
+  /** Keep in the account what the plans hold of the size of their tensors. */
+  keepPlans?: boolean;
+  /** Called before each tensor is coded. */
+  onTensor?: (index: number) => void;
+}
+
 /**
- * As `encodeModelArtifacts`, with the account of each weight. `padding` is for files so small that their declared sizes
- * would look like an attack to the reader (a constant tensor of millions): they are written again with as many zeros.
+ * As `encodeDetailed`, with the bytes of each weight from `read`, which is asked several times for the same, so that not all of them need be in
+ * memory at once. `padding` is for files so small that their declared sizes would look like an attack to the reader (a constant tensor of
+ * millions): they are written again with as many zeros.
  */
-export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): EncodedModel {
-  const { weightData, ...rest } = artifacts;
+export function encodeTensors(artifacts: io.ModelArtifacts, read: (index: number) => Uint8Array, options: EncodeOptions = {}, padding = 0): EncodedModel {
+  const rest = { ...artifacts };
+  delete rest.weightData;
   delete rest.getWeightStream;
   if (artifacts.modelTopology instanceof ArrayBuffer) {
     throw new Error('compressed: modelTopology is an ArrayBuffer; only JSON topologies can be packed. Convert the model to JSON first.');
   }
   const specs = artifacts.weightSpecs ?? [];
-  specs.forEach((spec) => {
-    if (!isSpec(spec)) throw new Error(`compressed: the weight specification ${JSON.stringify(spec)} is invalid.`);
-  });
-  const data = joinBuffers(weightData);
-  const strings = stringLengths(specs, data);
-  const tensors = splitTensors(specs, strings, data);
+  checkSpecs(specs);
+  const tensors = lazyTensors(specs, read);
 
   const encoder = new RangeEncoder();
   const counter = new CountingCoder(encoder);
@@ -59,24 +73,53 @@ export function encodeDetailed(artifacts: io.ModelArtifacts, padding = 0): Encod
   codeText(counter, text);
   codeNumber(counter, padding);
   counter.raw(new Uint8Array(padding), 0, 1);
-  specs.forEach((spec, i) => spec.dtype === 'string' && codeNumber(counter, strings[i]));
+  specs.forEach((spec, i) => spec.dtype === 'string' && codeNumber(counter, tensors[i].columns));
   counter.take();
 
   const facts = collectFacts(tensors, specs.map(quantityOf));
   const history = newHistory();
+  let values = 0;
   const weights = specs.map((spec, i): EncodedWeight => {
-    const plan = tensors[i].bytes.length === 0 ? null : planTensor(facts, i, history);
+    options.onTensor?.(i);
+    const { length } = tensors[i].bytes;
+    values += length / tensors[i].width;
+    const plan = length === 0 ? null : planTensor(facts, i, history);
     if (plan !== null) codeTensor(counter, tensors[i], history, plan);
     else codeTensor(counter, tensors[i], history);
     const { header, codebook, data } = counter.take();
-    return { spec, plan, tensor: tensors[i], headerBytes: header, codebookBytes: codebook, dataBytes: data };
+    const kept = plan === null || options.keepPlans ? plan : { kind: plan.kind, codebook: plan.codebook };
+    return { spec, plan: kept, tensor: tensors[i], headerBytes: header, codebookBytes: codebook, dataBytes: data };
   });
   const bytes = frame(encoder.finish());
-  const values = tensors.reduce((sum, tensor) => sum + tensor.bytes.length / tensor.width, 0);
   const least = Math.ceil(Math.max(text.length / TEXT_PER_BYTE, values / VALUES_PER_BYTE));
-  if (bytes.length < least) return encodeDetailed(artifacts, least);
+  if (bytes.length < least) return encodeTensors(artifacts, read, options, least);
   const weightBytes = weights.reduce((sum, w) => sum + w.headerBytes + w.codebookBytes + w.dataBytes, 0);
   return { bytes, topologyBytes: bytes.length - weightBytes, weights };
+}
+
+function checkSpecs(specs: readonly Spec[]): void {
+  const wrong = specs.find((spec) => !isSpec(spec));
+  if (wrong !== undefined) throw new Error(`compressed: the weight specification ${JSON.stringify(wrong)} is invalid.`);
+}
+
+/** Tensors whose bytes are asked for when needed; the last ones are kept, for they are asked for again. */
+function lazyTensors(specs: readonly Spec[], read: (index: number) => Uint8Array): TensorBytes[] {
+  let last = -1;
+  let lastBytes = new Uint8Array(0);
+  const bytesOf = (index: number): Uint8Array => {
+    if (index !== last) [last, lastBytes] = [index, read(index) as Uint8Array<ArrayBuffer>];
+    return lastBytes;
+  };
+  return specs.map((spec, index) => {
+    const { width, columns } = tensorLayout(spec, spec.dtype === 'string' ? bytesOf(index).length : 0);
+    return {
+      width,
+      columns,
+      get bytes() {
+        return bytesOf(index);
+      },
+    };
+  });
 }
 
 /** Passes bits on and adds up their information content, so that parts of one stream can be told apart. */
@@ -143,7 +186,7 @@ export function joinBuffers(data: io.WeightData | undefined): Uint8Array {
 }
 
 /** Bytes of every string tensor (each string stands after its length in 4 bytes), 0 for the others. */
-function stringLengths(specs: readonly Spec[], data: Uint8Array): number[] {
+export function stringLengths(specs: readonly Spec[], data: Uint8Array): number[] {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   let offset = 0;
   return specs.map((spec) => {
@@ -159,7 +202,7 @@ function stringLengths(specs: readonly Spec[], data: Uint8Array): number[] {
   });
 }
 
-function splitTensors(specs: readonly Spec[], strings: readonly number[], data: Uint8Array): TensorBytes[] {
+export function splitTensors(specs: readonly Spec[], strings: readonly number[], data: Uint8Array): TensorBytes[] {
   let offset = 0;
   const tensors = specs.map((spec, i) => {
     const { count, width, columns } = tensorLayout(spec, strings[i]);

@@ -1,9 +1,10 @@
 /** What a model takes as a `.tfws` file, by encoding it: exact for the file, to a fraction of a byte for its parts. */
-import { io } from '@tensorflow/tfjs-core';
+import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
 import { decodeModelArtifacts } from './container_reader.js';
+import { isModel, modelArtifacts } from './model_artifacts.js';
 import { rowLabels } from './row_plan.js';
 import { stripTraining } from './strip_training.js';
 import { COPY, INDICES, PLANES, ROWS, type TensorBytes } from './tensor_codec.js';
@@ -56,17 +57,7 @@ export interface SizeReport {
  */
 export async function sizeReport(model: LayersModel | io.ModelArtifacts | Uint8Array): Promise<SizeReport> {
   if (model instanceof Uint8Array) return report(decodeModelArtifacts(model), model.length);
-  if (typeof (model as LayersModel)?.save === 'function') {
-    let artifacts: io.ModelArtifacts = {};
-    const info: io.ModelArtifactsInfo = { dateSaved: new Date(), modelTopologyType: 'JSON' };
-    await (model as LayersModel).save(
-      io.withSaveHandler(async (saved) => {
-        artifacts = saved;
-        return { modelArtifactsInfo: info };
-      }),
-    );
-    return report(stripTraining(artifacts));
-  }
+  if (isModel(model)) return report(stripTraining(await modelArtifacts(model)));
   if (typeof model !== 'object' || model === null || (model as io.ModelArtifacts).weightSpecs === undefined) {
     throw new Error(`sizeReport: expected a model, model artefacts or the bytes of a .tfws file, got ${describe(model)}.`);
   }

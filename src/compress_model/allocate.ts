@@ -1,0 +1,49 @@
+/**
+ * Bytes shared out among tensors: the candidates with the least Σ sensitivity · error within a budget of bytes, by one price of a byte for all
+ * (Lagrange; Shoham & Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Pure.
+ */
+
+/** What a choice goes by. */
+export interface Priced {
+  bytes: number;
+  error: number;
+}
+
+/** Number of the candidate with the least sensitivity · error + price · bytes. */
+export function bestAt(candidates: readonly Priced[], sensitivity: number, price: number): number {
+  let best = 0;
+  let least = Infinity;
+  candidates.forEach(({ bytes, error }, c) => {
+    const cost = sensitivity * error + price * bytes;
+    if (cost < least || (cost === least && bytes < candidates[best].bytes)) {
+      best = c;
+      least = cost;
+    }
+  });
+  return best;
+}
+
+/**
+ * Which candidate each tensor gets, for the lowest price at which they fit into `budget` bytes; null where even the smallest do not.
+ * Only what lies on the convex hull of a tensor's candidates can be chosen.
+ */
+export function allocate(tensors: readonly { candidates: readonly Priced[]; sensitivity: number }[], budget: number): number[] | null {
+  const at = (price: number): number[] => tensors.map(({ candidates, sensitivity }) => bestAt(candidates, sensitivity, price));
+  const bytes = (choice: readonly number[]): number => choice.reduce((sum, c, t) => sum + tensors[t].candidates[c].bytes, 0);
+  const free = at(0);
+  if (bytes(free) <= budget) return free;
+  const smallest = tensors.map(({ candidates }) => candidates.reduce((best, { bytes }, c) => (bytes < candidates[best].bytes ? c : best), 0));
+  if (bytes(smallest) > budget) return null;
+  // Prices between which the budget is met, by their logarithms: first outwards, then by halves.
+  let [low, high] = [-80, 80];
+  let found = smallest;
+  for (let step = 0; step < 80; step++) {
+    const middle = (low + high) / 2;
+    const choice = at(2 ** middle);
+    if (bytes(choice) <= budget) {
+      found = choice;
+      high = middle;
+    } else low = middle;
+  }
+  return found;
+}

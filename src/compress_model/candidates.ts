@@ -1,0 +1,120 @@
+/** What a tensor can become: quantisers from coarse to fine, each with its estimated bytes and its squared error. Pure. */
+import { entropyConstrained } from '../clustering/entropy_constrained.js';
+import { initialCentroids, lloyd } from '../clustering/lloyd.js';
+import { optimalPartitions } from '../clustering/optimal_clusters.js';
+import { assignValues, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
+import { meanOf, pointCount, weightedPoints, type WeightedPoints } from '../clustering/weighted_points.js';
+import { mixtureQuantizers } from './mixture_candidates.js';
+import type { ResolvedOptions } from './options.js';
+import { roundSignificand } from './tensor_values.js';
+import { codedBytes, valueCost, type Candidate, type Quantized } from './value_cost.js';
+
+/** Bytes of a float32 in byte planes, whole and of 11 significant bits, likewise. */
+const PLAIN_BYTES = 3.4;
+const ROUNDED_BYTES = 2;
+/** Share of zeros from which on a tensor counts as sparse. */
+const SPARSE = 0.05;
+
+const SIZES = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256];
+
+export const keptCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: PLAIN_BYTES * values.length, error: 0, apply: (w) => ({ values: w }) });
+
+export function roundedCandidate(values: Float32Array): Candidate {
+  const rounded = roundSignificand(values);
+  const error = values.reduce((sum, w, i) => sum + (w - rounded[i]) ** 2, 0);
+  return { size: 0, bytes: ROUNDED_BYTES * values.length, error, apply: (w) => ({ values: roundSignificand(w) }), rounded: true };
+}
+
+/** Candidates for a tensor with `channels` entries in its last axis; rounding is the finest of them. */
+export function tensorCandidates(values: Float32Array, channels: number, options: ResolvedOptions): Candidate[] {
+  const points = weightedPoints(values);
+  const zeros = values.reduce((sum, w) => sum + (w === 0 ? 1 : 0), 0);
+  const zero = options.preserveSparsity && zeros >= SPARSE * values.length;
+  const distinct = pointCount(points);
+  const fine = [roundedCandidate(values), keptCandidate(values)];
+  // Values of which there are few already need no others.
+  const lossless = points.exact && distinct <= 256 ? [candidateOf(points, nearestQuantizer(points.values), false, true)] : [];
+  const most = Math.min(256, distinct - 1, Math.max(2, values.length >> 1));
+  const { bits } = options;
+  if (distinct === 1 || most < 2) return [...lossless, ...fine];
+  if (bits !== null && lossless.length > 0 && distinct <= 2 ** bits) return lossless;
+  const sizes = (bits === null ? SIZES : [Math.floor(2 ** bits + 1e-9)]).filter((k) => k <= most);
+  if (options.method === 'entropyConstrained') {
+    const all = slopes(points, values.length).map((slope) => candidateOf(points, entropyConstrained(points, slope, zero), zero));
+    if (bits === null) return [...all, ...lossless, ...fine];
+    const within = all.filter((candidate) => candidate.idealBits! <= bits * values.length);
+    return within.length === 0 ? all.slice(0, 1) : [within.reduce((best, c) => (c.error < best.error ? c : best))];
+  }
+  if (sizes.length === 0) return [...lossless, ...fine];
+  const found =
+    options.method === 'mixture' ? mixtureQuantizers(values, sizes, zero)
+    : options.perChannel && channels > 1 ? channelCandidates(values, channels, sizes, zero, options)
+    : kMeansQuantizers(zero ? weightedPoints(values.filter((w) => w !== 0)) : points, sizes, zero, options).map((q) => candidateOf(points, q, zero)); // prettier-ignore
+  return bits === null ? [...found, ...lossless, ...fine] : found;
+}
+
+function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: boolean, lossless = false): Candidate & { idealBits: number } {
+  const { error, bits, used } = quantizerCost(points, quantizer);
+  const apply = (weights: Float32Array): Quantized => {
+    const indices = assignValues(weights, quantizer);
+    if (lossless) return { codebook: quantizer.values, indices };
+    const exact = withCentroids(weights, indices, quantizer.values, zero);
+    return { codebook: exact.values, indices: exact.indices };
+  };
+  return { size: used, bytes: codedBytes(bits, used), error, apply, idealBits: bits };
+}
+
+/** λ from half the variance down to 2⁻¹⁷ of it, by factors of 2^¼ where it matters. */
+function slopes(points: WeightedPoints, count: number): number[] {
+  const n = points.values.length;
+  const variance = points.second[n] / count;
+  return Array.from({ length: 56 }, (_, j) => variance * 2 ** (-1 - 0.3 * j));
+}
+
+/** k-means for each k; `clustered` are the points without the zeros where those have a value of their own. */
+function kMeansQuantizers(clustered: WeightedPoints, sizes: readonly number[], zero: boolean, { initialization }: ResolvedOptions): ScalarQuantizer[] {
+  const own = (k: number): number => Math.max(1, zero ? k - 1 : k);
+  if (pointCount(clustered) === 0) return [nearestQuantizer([0])];
+  const partitions = initialization === 'optimal' ? optimalPartitions(clustered, own(Math.max(...sizes))) : null;
+  return sizes.map((size) => {
+    const k = Math.min(own(size), pointCount(clustered));
+    const ends = partitions?.ends(k) ?? [];
+    const centres =
+      initialization === 'optimal'
+        ? ends.map((end, j) => meanOf(clustered, j === 0 ? 0 : ends[j - 1], end))
+        : lloyd(clustered, initialCentroids(clustered, k, initialization, generator(k)));
+    return nearestQuantizer(zero ? [...centres, 0] : centres);
+  });
+}
+
+/** mulberry32: the same numbers at each run. */
+function generator(seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** k-means in each channel. The union of their values is the tensor's codebook, and the estimate goes by that. */
+function channelCandidates(values: Float32Array, channels: number, sizes: readonly number[], zero: boolean, options: ResolvedOptions): Candidate[] {
+  const channel = (w: Float32Array, c: number): Float32Array => Float32Array.from({ length: w.length / channels }, (_, i) => w[i * channels + c]);
+  const quantizers = Array.from({ length: channels }, (_, c) => {
+    const own = channel(values, c);
+    return kMeansQuantizers(weightedPoints(zero ? own.filter((w) => w !== 0) : own), sizes, zero, options);
+  });
+  return sizes.map((_, s) => {
+    const apply = (w: Float32Array): { values: Float32Array } => {
+      const result = new Float32Array(w.length);
+      for (let c = 0; c < channels; c++) {
+        const own = channel(w, c);
+        const exact = withCentroids(own, assignValues(own, quantizers[c][s]), quantizers[c][s].values, zero);
+        exact.indices.forEach((j, i) => (result[i * channels + c] = exact.values[j]));
+      }
+      return { values: result };
+    };
+    const quantized = apply(values).values;
+    return { ...valueCost(values, quantized), apply };
+  });
+}

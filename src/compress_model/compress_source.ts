@@ -1,0 +1,240 @@
+/**
+ * Compression without data, one tensor after the other: read and turned into candidates; chosen among under the target; read again and
+ * packed; coded. Holds the largest tensor a few times, a byte a weight of the result, and what is passed through. No backend.
+ */
+import type { io } from '@tensorflow/tfjs-core';
+import { encodeTensors } from '../compression/container.js';
+import { allocate, bestAt } from './allocate.js';
+import { keptCandidate, roundedCandidate, tensorCandidates } from './candidates.js';
+import { WHO, type ResolvedOptions } from './options.js';
+import { floatBytes, plainSpec, stockTensor, tensorBytes, type PackedTensor } from './packed_tensor.js';
+import { deviation, parametersOf, relative, type CompressedWeight, type CompressionReport } from './report.js';
+import { tensorValues } from './tensor_values.js';
+import type { Candidate } from './value_cost.js';
+import { checkSpecs, type Spec, type WeightSource } from './weight_source.js';
+
+export interface CompressedSource {
+  /** Everything but the weights. */
+  artifacts: io.ModelArtifacts;
+  packed: PackedTensor[];
+  /** The `.tfws` file; null for `stock`. */
+  file: Uint8Array | null;
+  report: CompressionReport;
+}
+
+/** Mean squared change of the model's outputs when the weight `index` is replaced. */
+export type MeasureOutputs = (index: number, values: Float32Array) => Promise<number>;
+
+interface Planned {
+  spec: Spec;
+  candidates: Candidate[];
+  sensitivity: number;
+  /** Why there is but one candidate. */
+  reason?: string;
+  norm: number;
+}
+
+/** A weight as it stands in the result. */
+interface PackedWeight {
+  choice: number;
+  packed: PackedTensor;
+  weight: CompressedWeight;
+  error: number;
+  norm: number;
+}
+
+/** Attempts at a ratio: estimates of bytes are corrected by what coding gave. */
+const ATTEMPTS = 4;
+/** A result larger than asked for by less is taken. */
+const TOLERANCE = 1.02;
+/** Smaller than asked for by less needs no further attempt, which would take as long as the first. */
+const CLOSE = 0.97;
+
+export async function compressSource(source: WeightSource, options: ResolvedOptions, measure: MeasureOutputs | null = null): Promise<CompressedSource> {
+  const specs = source.artifacts.weightSpecs ?? [];
+  checkSpecs(specs);
+  const warnings: string[] = [];
+  const planned: Planned[] = [];
+  const total = Math.max(1, specs.reduce((sum, spec) => sum + parametersOf(spec), 0)); // prettier-ignore
+  let done = 0;
+  for (const [i, spec] of specs.entries()) {
+    options.onProgress((0.4 * done) / total, `plans ${spec.name}`);
+    planned.push(await plan(source, i, options, measure, warnings));
+    done += parametersOf(spec);
+  }
+  const raw = 4 * specs.reduce((sum, spec) => sum + parametersOf(spec), 0);
+  const packing = new Packing(source, planned, options, warnings);
+  let result: CompressedSource;
+  if (options.ratio === null) result = await packing.result(planned.map(({ candidates }) => withinError(candidates, options)), measure !== null);
+  else result = await reachRatio(packing, planned, raw / options.ratio, options, measure !== null);
+  options.onProgress(1, 'done');
+  return result;
+}
+
+async function plan(source: WeightSource, index: number, options: ResolvedOptions, measure: MeasureOutputs | null, warnings: string[]): Promise<Planned> {
+  const spec = source.artifacts.weightSpecs![index];
+  const bytes = await source.read(index);
+  const found = tensorValues(spec, bytes);
+  if ('kept' in found) {
+    if (spec.dtype === 'float32' && bytes.length > 0) warnings.push(`'${spec.name}' is kept: ${found.kept}.`);
+    return { spec, candidates: [{ ...keptCandidate(new Float32Array(0)), bytes: bytes.length }], sensitivity: 0, reason: found.kept, norm: 0 };
+  }
+  const { values } = found;
+  if (spec.quantization !== undefined) warnings.push(`'${spec.name}' was stored as ${spec.quantization.dtype}: errors are relative to those values.`);
+  const norm = values.reduce((sum, w) => sum + w * w, 0);
+  const only = (candidates: Candidate[], reason?: string): Planned => ({ spec, candidates, sensitivity: 0, reason, norm });
+  if (options.skip(spec.name)) return only([keptCandidate(values)], 'skipped as asked');
+  if (spec.shape.length === 0) return only([keptCandidate(values)], 'a single number');
+  if (spec.shape.length < 2) {
+    if (options.vectors === 'keep') return only([keptCandidate(values)], 'vectors are kept as asked');
+    const rounded = roundedCandidate(values);
+    return withinBound(rounded, norm, options) ? only([rounded]) : only([keptCandidate(values)], 'rounding would exceed maxError');
+  }
+  const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options).filter((candidate) => withinBound(candidate, norm, options));
+  let sensitivity = norm > 0 ? 1 / norm : 0;
+  if (measure !== null && candidates.length > 1) {
+    // A coarse one moves the outputs by more than rounding does, and is in the range of what gets chosen.
+    const coarse = candidates.filter(({ error }) => error > 0);
+    const probe = coarse[Math.floor(coarse.length / 3)];
+    if (probe !== undefined) sensitivity = (await measure(index, valuesOf(probe.apply(values)))) / probe.error;
+  }
+  return { spec, candidates: candidates.length > 0 ? candidates : [keptCandidate(values)], sensitivity, norm };
+}
+
+const withinBound = ({ error }: Candidate, norm: number, { maxError }: ResolvedOptions): boolean => maxError === null || error <= maxError * maxError * norm;
+
+/** The only candidate of `bits`; the smallest within `maxError`. */
+const withinError = (candidates: readonly Candidate[], { bits }: ResolvedOptions): number =>
+  bits !== null ? 0 : bestAt(candidates, 0, 1);
+
+async function reachRatio(packing: Packing, planned: readonly Planned[], target: number, options: ResolvedOptions, measured: boolean): Promise<CompressedSource> {
+  const overhead = await packing.overhead();
+  const estimate = (choice: readonly number[]): number => choice.reduce((sum, c, t) => sum + planned[t].candidates[c].bytes, 0);
+  let correction = 1;
+  let best: CompressedSource | null = null;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const choice = allocate(planned, (target - overhead) / correction);
+    if (choice === null) break;
+    const result = await packing.result(choice, measured);
+    const bytes = result.report.gzipBytes ?? result.report.bytes;
+    if (bytes <= target * TOLERANCE && (best === null || bytes > (best.report.gzipBytes ?? best.report.bytes))) best = result;
+    if (bytes <= target && bytes >= CLOSE * target) break;
+    const expected = estimate(choice);
+    if (expected === 0) break;
+    correction = Math.max(0.05, (bytes - overhead) / expected);
+  }
+  if (best !== null) return best;
+  const smallest = planned.map(({ candidates }) => candidates.reduce((least, { bytes }, c) => (bytes < candidates[least].bytes ? c : least), 0));
+  const result = await packing.result(smallest, measured);
+  const bytes = result.report.gzipBytes ?? result.report.bytes;
+  if (bytes <= target * TOLERANCE) return result;
+  throw new Error(
+    `${WHO}: ratio ${options.ratio} cannot be reached: the best is ${(result.report.float32Bytes / bytes).toFixed(2)} (${bytes} bytes)` +
+      `${options.maxError === null ? '' : ` within maxError ${options.maxError}`}. Ask for less, ` +
+      `${options.maxError === null ? 'skip fewer weights, ' : 'allow a larger maxError, '}or retrain with data (soft weight sharing), which goes further.`,
+  );
+}
+
+/** The second pass; tensors whose choice has not changed since the last attempt are not packed again. */
+class Packing {
+  #last: (PackedWeight | undefined)[] = [];
+
+  constructor(
+    private readonly source: WeightSource,
+    private readonly planned: readonly Planned[],
+    private readonly options: ResolvedOptions,
+    private readonly warnings: string[],
+  ) {}
+
+  /** Bytes of a result without weights. */
+  async overhead(): Promise<number> {
+    const artifacts = { ...this.source.artifacts, weightSpecs: this.planned.map(({ spec }) => spec) };
+    if (this.options.format === 'stock') return (await gzipSize([new TextEncoder().encode(JSON.stringify(artifacts))])) ?? 0;
+    const empty = artifacts.weightSpecs.map((spec) => ({ ...spec, shape: [0, ...spec.shape] }));
+    return encodeTensors({ ...artifacts, weightSpecs: empty }, () => new Uint8Array(0)).bytes.length;
+  }
+
+  async result(choice: readonly number[], measured: boolean): Promise<CompressedSource> {
+    const { source, planned, options, warnings } = this;
+    const total = Math.max(1, planned.reduce((sum, { spec }) => sum + parametersOf(spec), 0)); // prettier-ignore
+    let done = 0;
+    for (const [i, { spec }] of planned.entries()) {
+      options.onProgress(0.4 + (0.2 * done) / total, `packs ${spec.name}`);
+      if (this.#last[i]?.choice !== choice[i]) this.#last[i] = await this.#pack(i, choice[i], measured);
+      done += parametersOf(spec);
+    }
+    const all = this.#last as PackedWeight[];
+    const packed = all.map(({ packed }) => packed);
+    const artifacts = { ...source.artifacts, weightSpecs: packed.map(({ spec }) => spec) };
+    options.onProgress(0.6, 'codes');
+    const file = options.format === 'stock' ? null : encodeTensors(artifacts, (i) => tensorBytes(packed[i]), { onTensor: (i) => options.onProgress(0.6 + (0.4 * i) / packed.length, `codes ${packed[i].spec.name}`) }).bytes;
+    const topology = new TextEncoder().encode(JSON.stringify(artifacts));
+    const bytes = file?.length ?? topology.length + packed.reduce((sum, tensor) => sum + tensorBytes(tensor).length, 0);
+    const gzipBytes = file === null ? await gzipSize([topology, ...packed.map(tensorBytes)]) : null;
+    const changed = all.filter(({ norm }) => norm > 0);
+    const parameters = planned.reduce((sum, { spec }) => sum + parametersOf(spec), 0);
+    const report: CompressionReport = {
+      weights: all.map(({ weight }) => weight),
+      parameters,
+      float32Bytes: 4 * parameters,
+      bytes,
+      gzipBytes,
+      ratio: (4 * parameters) / (gzipBytes ?? bytes),
+      relativeError: relative(changed.reduce((sum, { error }) => sum + error, 0), changed.reduce((sum, { norm }) => sum + norm, 0)),
+      maxDeviation: all.reduce((most, { weight }) => Math.max(most, weight.maxDeviation), 0),
+      sensitivity: measured ? 'outputs' : 'weights',
+      method: options.method,
+      format: options.format,
+      warnings: [...warnings],
+    }; // prettier-ignore
+    return { artifacts, packed, file, report };
+  }
+
+  async #pack(index: number, choice: number, measured: boolean): Promise<PackedWeight> {
+    const { spec, candidates, reason, sensitivity } = this.planned[index];
+    const bytes = await this.source.read(index);
+    const candidate = candidates[choice];
+    const found = tensorValues(spec, bytes);
+    const weight: CompressedWeight = {
+      name: spec.name, shape: spec.shape, dtype: spec.dtype, parameters: parametersOf(spec), treatment: 'kept', values: candidate.size,
+      bytesBefore: bytes.length, bytesEstimate: candidate.bytes, relativeError: 0, maxDeviation: 0, sensitivity: measured && candidates.length > 1 ? sensitivity : null,
+    }; // prettier-ignore
+    const kept = candidate.error === 0 && candidate.size === 0 && candidate.rounded !== true;
+    if ('kept' in found || kept) {
+      const why = reason ?? ('kept' in found ? found.kept : this.options.maxError !== null ? 'nothing smaller is within maxError' : 'nothing is smaller');
+      return { choice, packed: { spec, bytes: bytes.slice() }, weight: { ...weight, reason: why }, error: 0, norm: 0 };
+    }
+    const { values } = found;
+    const quantized = candidate.apply(values);
+    let packed: PackedTensor = 'codebook' in quantized ? { spec: plainSpec(spec), ...quantized } : { spec: plainSpec(spec), bytes: floatBytes(quantized.values) };
+    if (this.options.format === 'stock') packed = stockTensor(packed, candidate.error, candidate.rounded === true);
+    const after = valuesAfter(packed);
+    const { error, norm, maxDeviation } = deviation(values, after);
+    return {
+      choice, packed, error, norm,
+      weight: { ...weight, treatment: candidate.rounded ? 'rounded' : 'codebook', relativeError: relative(error, norm), maxDeviation },
+    }; // prettier-ignore
+  }
+}
+
+function valuesOf(quantized: ReturnType<Candidate['apply']>): Float32Array {
+  return 'values' in quantized ? quantized.values : Float32Array.from(quantized.indices, (j) => quantized.codebook[j]);
+}
+
+function valuesAfter(packed: PackedTensor): Float32Array {
+  const found = tensorValues(packed.spec, tensorBytes(packed));
+  if ('kept' in found) throw new Error(`${WHO}: '${packed.spec.name}' became unreadable: ${found.kept}.`);
+  return found.values;
+}
+
+/** Bytes after gzip, one stream each; null where the platform has no CompressionStream. */
+async function gzipSize(parts: readonly Uint8Array[]): Promise<number | null> {
+  if (typeof CompressionStream === 'undefined') return null;
+  let size = 0;
+  const stream = new Blob([...parts] as BlobPart[]).stream().pipeThrough(new CompressionStream('gzip'));
+  for (const reader = stream.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return size;
+    size += value.length;
+  }
+}

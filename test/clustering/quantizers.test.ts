@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import { entropyConstrained } from '../../src/clustering/entropy_constrained.js';
+import { optimalPartitions } from '../../src/clustering/optimal_clusters.js';
+import { assignValues, nearestQuantizer, quantizerCost, withCentroids } from '../../src/clustering/scalar_quantizer.js';
+import { meanOf, weightedPoints } from '../../src/clustering/weighted_points.js';
+import { seededNormal } from '../helpers.js';
+
+describe('a scalar quantiser', () => {
+  it('sends each weight to the nearest value, the lower one at a tie', () => {
+    const quantizer = nearestQuantizer([1, -1, 0]);
+    expect([...quantizer.values]).toEqual([-1, 0, 1]);
+    expect([...assignValues(Float32Array.of(-9, -0.5, -0.4, 0.5, 0.6, 9), quantizer)]).toEqual([0, 0, 1, 1, 2, 2]);
+  });
+
+  it('has the error and the entropy of what it does', () => {
+    const weights = Float32Array.of(0, 0, 0, 1, 1.5, 2);
+    const quantizer = nearestQuantizer([0, 1.5]);
+    const { error, bits, used } = quantizerCost(weightedPoints(weights), quantizer);
+    expect(error).toBeCloseTo(0.5, 12);
+    expect(bits).toBeCloseTo(6, 12);
+    expect(used).toBe(2);
+  });
+
+  it('takes the means of its weights, leaves out values without, and keeps zero', () => {
+    const weights = Float32Array.of(-0.1, 0.2, 1, 2);
+    const indices = Uint8Array.of(1, 1, 2, 2);
+    expect([...withCentroids(weights, indices, Float32Array.of(-1, 0, 1), true).values]).toEqual([0, 1.5]);
+    const free = withCentroids(weights, indices, Float32Array.of(-1, 0, 1), false);
+    expect(free.values[0]).toBeCloseTo(0.05, 6);
+    expect([...free.indices]).toEqual([0, 0, 1, 1]);
+  });
+});
+
+describe('entropyConstrained', () => {
+  const weights = Float32Array.from({ length: 50_000 }, seededNormal(11));
+  const points = weightedPoints(weights);
+
+  it('takes fewer bits than k-means at equal error', () => {
+    const partitions = optimalPartitions(points, 16);
+    for (const k of [4, 8, 16]) {
+      const ends = partitions.ends(k);
+      const kMeans = quantizerCost(points, nearestQuantizer(ends.map((end, j) => meanOf(points, j === 0 ? 0 : ends[j - 1], end))));
+      // The slope that gives the same error, by halves.
+      let [low, high] = [1e-6, 10];
+      for (let i = 0; i < 40; i++) {
+        const middle = Math.sqrt(low * high);
+        if (quantizerCost(points, entropyConstrained(points, middle)).error > kMeans.error) high = middle;
+        else low = middle;
+      }
+      const found = quantizerCost(points, entropyConstrained(points, low));
+      expect(found.error).toBeLessThanOrEqual(kMeans.error);
+      expect(found.bits).toBeLessThan(0.99 * kMeans.bits);
+    }
+  });
+
+  it('comes within a quarter of a bit and a bit of the rate-distortion bound of the normal density, ½ log₂ σ²/D', () => {
+    const variance = points.second[points.values.length] / weights.length;
+    for (const slope of [0.3, 0.03, 0.003]) {
+      const { error, bits } = quantizerCost(points, entropyConstrained(points, slope));
+      const excess = bits / weights.length - 0.5 * Math.log2((variance * weights.length) / error);
+      expect(excess).toBeGreaterThan(0);
+      expect(excess).toBeLessThan(0.26);
+    }
+  });
+
+  it('keeps zeros, and only with a value of exactly 0', () => {
+    const sparse = weights.map((w, i) => (i % 3 === 0 ? 0 : w));
+    for (const slope of [2, 0.1, 0.001]) {
+      const quantizer = entropyConstrained(weightedPoints(sparse), slope, true);
+      const indices = assignValues(sparse, quantizer);
+      expect(sparse.every((w, i) => w !== 0 || quantizer.values[indices[i]] === 0)).toBe(true);
+    }
+  });
+
+  it('makes one value of a constant', () => {
+    expect([...entropyConstrained(weightedPoints(Float32Array.of(2, 2)), 0.1).values]).toEqual([2]);
+  });
+});
