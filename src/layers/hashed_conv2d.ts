@@ -13,7 +13,7 @@ import {
   type Activation, type ActivationIdentifier, type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier,
   type LayerArgs, type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
-import { convolve, type ConvolveArgs } from '../kernels/convolution/index.js';
+import { groupedConvolve } from '../kernels/convolution/index.js';
 import { shapeText, splitShapes } from './hashed_inputs.js';
 import { checkHashedOptions, HASHED_OPTIONS, hashedConfig, type HashedArgs, type HashedOptions } from './hashed_options.js';
 import { HashedWeights } from './hashed_weights.js';
@@ -239,14 +239,6 @@ export class HashedConv2D extends layers.Layer {
       ...hashedConfig(this.#hashing),
     };
   }
-}
-
-/** A convolution of each group of channels by itself; filter [rows, columns, inputs / groups, filters]. */
-function groupedConvolve(x: Tensor4D, filter: Tensor4D, groups: number, args: ConvolveArgs): Tensor4D {
-  if (groups === 1) return convolve(x, filter, args);
-  const inputs = tfc.split(x, groups, 3) as Tensor4D[];
-  const filters = tfc.split(filter, groups, 3) as Tensor4D[];
-  return tfc.concat(inputs.map((channels, g) => convolve(channels, filters[g], args)), 3);
 }
 
 /** A convolution with hashed weights. See {@link HashedConv2D}. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { convolve } from '../../src/kernels/convolution/index.js';
+import { convolve, depthwiseConvolve } from '../../src/kernels/convolution/index.js';
 import { expectNear, seeded } from '../contract/fixtures.js';
 
 type Pair = [number, number];
@@ -51,5 +51,23 @@ describe('convolve', () => {
     const byInput = tf.grad((a: tf.Tensor) => along(v, tf.grad((w: tf.Tensor) => along(direction, conv(a, w)))(filter())))(x());
     expectNear('d²/dx dfilter', await along(byFilter, v).data(), expected, 1e-4, 1);
     expectNear('d²/dfilter dx', await along(byInput, u).data(), expected, 1e-4, 1);
+  });
+});
+
+describe('depthwiseConvolve', () => {
+  const x = () => seeded([2, 6, 7, 3], 1) as tf.Tensor4D;
+  const filter = () => seeded([3, 2, 3, 2], 2) as tf.Tensor4D;
+  const args = (dilations: Pair) => ({ strides: [1, 1] as Pair, pad: 'same' as const, dilations, differentiable: true });
+
+  it.each<[string, Pair]>([['plain', [1, 1]], ['dilated', [2, 3]]])('equals the host’s convolution and has the gradients of a map that is linear in each input: %s', async (_, dilations) => {
+    const conv = (a: tf.Tensor, b: tf.Tensor) => depthwiseConvolve(a as tf.Tensor4D, b as tf.Tensor4D, args(dilations));
+    const y = conv(x(), filter());
+    expectNear('y', await y.data(), await tf.depthwiseConv2d(x(), filter(), 1, 'same', 'NHWC', dilations).data(), 1e-5);
+    const direction = seeded(y.shape, 3);
+    const along = (a: tf.Tensor, b: tf.Tensor) => tf.sum(tf.mul(a, b));
+    const [dx, dfilter] = tf.grads((a: tf.Tensor, b: tf.Tensor) => along(direction, conv(a, b)))([x(), filter()]);
+    const [u, v] = [seeded(x().shape, 4), seeded(filter().shape, 5)];
+    expectNear('d/dx', await along(dx, u).data(), await along(direction, conv(u, filter())).data(), 1e-4, 1);
+    expectNear('d/dfilter', await along(dfilter, v).data(), await along(direction, conv(x(), v)).data(), 1e-4, 1);
   });
 });

@@ -64,6 +64,8 @@ function checkCotangent(who: string, dy: TensorInfo, outShape: number[]): void {
 
 export const convFilterGradient = gradientKernel('Conv2DBackpropFilter', ['x', 'dy'], false, filterGradient);
 export const convInputGradient = gradientKernel('Conv2DBackpropInput', ['dy', 'filter'], false, inputGradient);
+export const depthwiseConvFilterGradient = gradientKernel('DepthwiseConv2dNativeBackpropFilter', ['x', 'dy'], true, depthwiseFilterGradient);
+export const depthwiseConvInputGradient = gradientKernel('DepthwiseConv2dNativeBackpropInput', ['dy', 'filter'], true, depthwiseInputGradient);
 
 const convInputGradient3D: KernelFunc = ({ inputs, backend, attrs }) => {
   const who = 'Conv3DBackpropInputV2';
@@ -93,13 +95,12 @@ const maxPoolGrad = (stock: KernelFunc): KernelFunc => (args) => {
 
 /** Registers the above for wasm, where it is imported, and names what it registered. */
 export function registerConvGradients(): string[] {
-  const depthwise = 'DepthwiseConv2dNativeBackprop';
   return [
     ...addKernel('Conv2DBackpropFilter', 'wasm', convFilterGradient),
     ...replaceKernel('Conv2DBackpropInput', 'wasm', (stock) => (args) =>
       (args.attrs as unknown as ConvGradientAttrs).dataFormat === 'NCHW' ? stock(args) : convInputGradient(args)),
-    ...addKernel(`${depthwise}Filter`, 'wasm', gradientKernel(`${depthwise}Filter`, ['x', 'dy'], true, depthwiseFilterGradient)),
-    ...addKernel(`${depthwise}Input`, 'wasm', gradientKernel(`${depthwise}Input`, ['dy', 'filter'], true, depthwiseInputGradient)),
+    ...addKernel('DepthwiseConv2dNativeBackpropFilter', 'wasm', depthwiseConvFilterGradient),
+    ...addKernel('DepthwiseConv2dNativeBackpropInput', 'wasm', depthwiseConvInputGradient),
     ...replaceKernel('Conv3DBackpropInputV2', 'wasm', () => convInputGradient3D),
     ...replaceKernel('MaxPoolGrad', 'wasm', maxPoolGrad),
   ];

@@ -3,14 +3,24 @@
  * train whether or not `registerMissingKernels()` was called.
  */
 import { backend_util, getKernel, registerKernel, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
-import { convFilterGradient, convInputGradient } from '../conv_gradients/wasm.js';
+import { convFilterGradient, convInputGradient, depthwiseConvFilterGradient, depthwiseConvInputGradient } from '../conv_gradients/wasm.js';
+
+/** Names of a convolution and of its gradients, which are made of the same three operations. */
+export interface ConvolutionKernels {
+  /** x, filter → y */
+  forward: string;
+  /** dy, filter → dx of shape `inputShape` */
+  inputGradient: string;
+  /** x, dy → dfilter of shape `filterShape` */
+  filterGradient: string;
+}
 
 /** x [batch, height, width, in], filter [rows, columns, in, out] → y [batch, height', width', out] */
-export const CONVOLUTION = 'Convolution';
-/** dy, filter → dx of shape `inputShape` */
-export const INPUT_GRADIENT = 'ConvolutionInputGradient';
-/** x, dy → dfilter of shape `filterShape` */
-export const FILTER_GRADIENT = 'ConvolutionFilterGradient';
+export const CONVOLUTION: ConvolutionKernels = { forward: 'Convolution', inputGradient: 'ConvolutionInputGradient', filterGradient: 'ConvolutionFilterGradient' };
+/** x [batch, height, width, in], filter [rows, columns, in, multiplier] → y [batch, height', width', in · multiplier] */
+export const DEPTHWISE: ConvolutionKernels = {
+  forward: 'DepthwiseConvolution', inputGradient: 'DepthwiseConvolutionInputGradient', filterGradient: 'DepthwiseConvolutionFilterGradient',
+}; // prettier-ignore
 
 type Pair = [number, number];
 type Shape4D = [number, number, number, number];
@@ -23,9 +33,9 @@ export interface ConvolutionAttrs {
 
 const BACKEND = 'wasm';
 
-const convolution: KernelFunc = ({ inputs, backend, attrs }) => {
-  const stock = getKernel('Conv2D', BACKEND);
-  if (stock == null) throw new Error("Convolution: the wasm backend has no kernel 'Conv2D'. Import the whole of @tensorflow/tfjs-backend-wasm.");
+const convolution = (stockName: string): KernelFunc => ({ inputs, backend, attrs }) => {
+  const stock = getKernel(stockName, BACKEND);
+  if (stock == null) throw new Error(`Convolution: the wasm backend has no kernel '${stockName}'. Import the whole of @tensorflow/tfjs-backend-wasm.`);
   const { x, filter } = inputs as { x: TensorInfo; filter: TensorInfo };
   const { strides, dilations, pad } = attrs as unknown as ConvolutionAttrs;
   return stock.kernelFunc({ inputs, backend, attrs: { strides, dilations, pad: explicitly(pad, x, filter, strides, dilations), dataFormat: 'NHWC' } as never });
@@ -39,9 +49,12 @@ function explicitly(pad: 'valid' | 'same', x: TensorInfo, filter: TensorInfo, st
 }
 
 for (const [kernelName, kernelFunc] of Object.entries({
-  [CONVOLUTION]: convolution,
-  [INPUT_GRADIENT]: convInputGradient,
-  [FILTER_GRADIENT]: convFilterGradient,
+  [CONVOLUTION.forward]: convolution('Conv2D'),
+  [CONVOLUTION.inputGradient]: convInputGradient,
+  [CONVOLUTION.filterGradient]: convFilterGradient,
+  [DEPTHWISE.forward]: convolution('DepthwiseConv2dNative'),
+  [DEPTHWISE.inputGradient]: depthwiseConvInputGradient,
+  [DEPTHWISE.filterGradient]: depthwiseConvFilterGradient,
 })) {
   // Another copy of this package in the same page may have been here.
   if (getKernel(kernelName, BACKEND) == null) registerKernel({ kernelName, backendName: BACKEND, kernelFunc });
