@@ -29,6 +29,14 @@ export {
   SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
+export type { BlockPart } from './layers/recursion/block.js';
+export type { ShuffleOptions } from './layers/recursion/channels.js';
+export type { Connection } from './layers/recursion/connection.js';
+export type { ConvolutionArgs } from './layers/recursion/convolution_unit.js';
+export type { NormalizationChoice, NormalizationOptions } from './layers/recursion/loop_normalization.js';
+export type { Readout } from './layers/recursion/readout.js';
+export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
+export type { RecursiveConvArgs } from './layers/recursion/recursion_options.js';
 export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';

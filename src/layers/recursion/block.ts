@@ -1,0 +1,60 @@
+/** What one recursion computes: convolutions with what is around them, and layers of the host, one after the other. */
+import type { Tensor } from '@tensorflow/tfjs-core';
+import { layers, type Shape } from '@tensorflow/tfjs-layers';
+import { describe } from '../../checks.js';
+import type { Layer } from '../../host.js';
+import { ConvolutionUnit, type ConvolutionArgs } from './convolution_unit.js';
+import type { LoopContext, WeightOwner } from './loop_context.js';
+
+/** A convolution's options, or a layer. */
+export type BlockPart = ConvolutionArgs | Layer;
+
+export const isLayerPart = (part: unknown): part is Layer => part instanceof layers.Layer;
+
+export class Block {
+  readonly #who: string;
+  readonly #parts: readonly (ConvolutionUnit | Layer)[];
+
+  constructor(who: string, parts: readonly BlockPart[]) {
+    this.#who = who;
+    this.#parts = parts.map((part, i) => {
+      if (isLayerPart(part)) return part;
+      if (typeof part !== 'object' || part === null || Array.isArray(part)) throw new Error(`${who}: expected a list of layers and of options of convolutions, {kernelSize, …}, got ${describe(part)}.`);
+      return new ConvolutionUnit(parts.length === 1 ? who : `${who}: part ${i}`, part);
+    });
+  }
+
+  get units(): ConvolutionUnit[] {
+    return this.#parts.filter((part) => part instanceof ConvolutionUnit);
+  }
+
+  /** Channels out for so many in. */
+  channels(inputs: number, space: Shape): number {
+    return this.#parts.reduce((channels, part) => (part instanceof ConvolutionUnit ? part.channels(channels) : layerChannels(this.#who, part, [...space, channels])), inputs);
+  }
+
+  /** @param inputs channels that come in at each recursion. @param space the shape before the channels, batch included. */
+  build(owner: WeightOwner, inputs: readonly number[], space: Shape, { tied, prefix }: { tied: boolean; prefix: string }): void {
+    let counts = [...inputs];
+    this.#parts.forEach((part, i) => {
+      if (part instanceof ConvolutionUnit) {
+        part.build(owner, { inputs: counts, tied, axes: space.length - 1, suffix: this.#parts.length === 1 ? prefix : `${prefix}_part${i}` });
+        counts = counts.map((count) => part.channels(count));
+      } else {
+        if (counts.some((count) => count !== counts[0])) throw new Error(`${this.#who}: with connection 'dense' the block must begin with a convolution {kernelSize, filters, …}, not with the layer '${part.name}'.`);
+        counts = counts.map((count) => layerChannels(this.#who, part, [...space, count]));
+      }
+    });
+  }
+
+  apply(x: Tensor, context: LoopContext): Tensor {
+    return this.#parts.reduce((h, part) => (part instanceof ConvolutionUnit ? part.apply(h, context) : (part.apply(h, { training: context.training }) as Tensor)), x);
+  }
+}
+
+function layerChannels(who: string, layer: Layer, shape: Shape): number {
+  const after = layer.computeOutputShape(shape) as Shape;
+  const fits = after.length === shape.length && after.slice(0, -1).every((length, axis) => length === shape[axis]);
+  if (!fits) throw new Error(`${who}: the layer '${layer.name}' of the block makes [${after.map(describe).join(', ')}] of [${shape.map(describe).join(', ')}]: a recursion keeps the size of its state. Use padding 'same' and strides 1.`);
+  return after[after.length - 1]!;
+}

@@ -1,0 +1,203 @@
+/**
+ * One convolution, or a block of them, applied several times with one set of weights.
+ * Eigen, Rolfe, Fergus & LeCun 2013 (arXiv 1312.1847); Kim, Lee & Lee, DRCN, CVPR 2016; Tai, Yang & Liu, DRRN, CVPR 2017; Tai, Yang, Liu & Xu,
+ * MemNet, ICCV 2017; Zhang et al., RDN, CVPR 2018; Köpüklü et al., LruNet, 2019; Guo et al., dynamic recursive networks, CVPR 2019.
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { serialization, Tensor } from '@tensorflow/tfjs-core';
+import { layers, type Shape } from '@tensorflow/tfjs-layers';
+import { describe } from '../../checks.js';
+import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
+import { Block } from './block.js';
+import { channelShuffle, checkShuffledChannels } from './channels.js';
+import { blockInputs, connected } from './connection.js';
+import type { LoopContext, WeightOwner } from './loop_context.js';
+import { fusionInputs, needsAll, sum, weightedFusion } from './readout.js';
+import { checkRecursion, recursionConfig, type RecursionOptions, type RecursiveConvArgs } from './recursion_options.js';
+
+const WHO = 'RecursiveConv';
+
+/**
+ * h_d = body(h_{d−1}), d = 1 … `recursions`, h₀ = x, with one set of kernels, all inside of one call; in training exact gradients through all of
+ * them. The choices are independent of each other:
+ *
+ * - what one recursion computes: the convolution that the options describe (1D or 2D, depthwise, grouped, dilated), or a `block`;
+ * - how the input comes back: `connection`, see {@link Connection};
+ * - what happens in between: `stateActivation`, `shuffle`; in the block `activation`, `preActivation`, `normalization`;
+ * - what comes out: `head`, `readout` (see {@link Readout}), `everyStep`;
+ * - whether weights are shared at all: `tied`.
+ *
+ * Input `[batch, …, channels]` with one or two axes of space, channels last; with readout 'memory' more inputs of the same space may follow, earlier
+ * memories. Output: one tensor of the same space, and with `everyStep` then the output of each recursion. A mask is refused, as by the host's
+ * convolution.
+ *
+ * Costs. Parameters: those of one recursion; of `normalization: 'perRecursion'` and `tied: false`, each times `recursions`. Time: that of as
+ * many layers. Batch statistics need their own weights per recursion: shared ones break training.
+ *
+ * ```js
+ * const model = tf.sequential();
+ * model.add(recursiveConv({kernelSize: 3, filters: 64, recursions: 1, activation: 'relu', inputShape: [null, null, 1]}));
+ * model.add(recursiveConv({kernelSize: 3, recursions: 9, activation: 'relu', connection: 'inputSkip'}));
+ * ```
+ *
+ * Convolutions keep the size ('same', strides 1) and train on every backend, wasm included, without `registerMissingKernels`. Dilated ones
+ * too, which the host's cannot.
+ *
+ * When not to use it: where parameters do not matter. An untied network of the same depth takes as long and fits better.
+ *
+ * @throws Error for options that do not go together, channels that cannot be added, shuffled or grouped, and strides.
+ */
+export class RecursiveConv extends layers.Layer {
+  /** @nocollapse */
+  static readonly className = 'RecursiveConv';
+  readonly recursions: number;
+  /** Of a single shared convolution, where regularizers look for them; else null. */
+  kernel: LayerVariable | null = null;
+  bias: LayerVariable | null = null;
+  kernelRegularizer: Regularizer | null = null;
+  biasRegularizer: Regularizer | null = null;
+  readonly #args: RecursiveConvArgs;
+  readonly #options: RecursionOptions;
+  readonly #block: Block;
+  readonly #head: Block | null;
+  #fusion: Block | null = null;
+  #stepWeights: LayerVariable | null = null;
+
+  constructor(args: RecursiveConvArgs) {
+    super(args ?? {});
+    this.#options = checkRecursion(WHO, args);
+    this.#args = args;
+    const { recursions, block, head, fusion } = this.#options;
+    this.recursions = recursions;
+    this.#block = new Block(args.block === undefined ? WHO : `${WHO}: block`, block);
+    this.#head = head && new Block(`${WHO}: head`, head);
+    if (fusion !== null) new Block(`${WHO}: fusion`, [fusion]); // its errors now, not when the channels are known
+    if (this.#isSingle) {
+      const { kernel, bias } = this.#block.units[0].regularizers;
+      [this.kernelRegularizer, this.biasRegularizer] = [kernel, bias];
+    }
+  }
+
+  get #isSingle(): boolean {
+    return this.#args.block === undefined && this.#options.tied;
+  }
+
+  override build(inputShape: Shape | Shape[]): void {
+    const { recursions, connection, tied, readout, fusion } = this.#options;
+    const { space, inputs, memories, states, outputs, fused } = this.#plan(inputShape);
+    const owner: WeightOwner = { add: (...args) => this.#add(...args) };
+    this.#block.build(owner, blockInputs(connection, recursions, inputs, states), space, { tied, prefix: '' });
+    this.#head?.build(owner, [states], space, { tied: true, prefix: '_head' });
+    if (fusion !== null) {
+      const seen = recursions * outputs + inputs + memories;
+      this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
+      this.#fusion.build(owner, [seen], space, { tied: true, prefix: '_fusion' });
+    }
+    if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
+    if (this.#isSingle) [this.kernel, this.bias] = [this.#block.units[0].kernels[0] ?? null, this.#block.units[0].biases[0] ?? null];
+    const shapes = shapeList(inputShape);
+    this.inputSpec = shapes.map((shape) => ({ ndim: shape.length, axes: { [shape.length - 1]: shape[shape.length - 1]! } }));
+    super.build(inputShape);
+  }
+
+  #add: WeightOwner['add'] = (name, shape, initializer, { regularizer, constraint, trainable = true } = {}) =>
+    this.addWeight(name, shape, 'float32', typeof initializer === 'object' && 'apply' in initializer ? (initializer as never) : initializerOf(WHO, name, initializer as InitializerIdentifier), regularizer ?? undefined, trainable, constraint ?? undefined);
+
+  /** What the shapes of the inputs mean. @throws Error where channels do not fit. */
+  #plan(inputShape: Shape | Shape[]): ChannelPlan {
+    const who = `${WHO} '${this.name}'`;
+    const shapes = shapeList(inputShape);
+    const { connection, recursions, readout, shuffle, fusion } = this.#options;
+    const [x, ...others] = shapes;
+    const inputs = x[x.length - 1];
+    if ((x.length !== 3 && x.length !== 4) || inputs == null) throw new Error(`${who} expects [batch, length, channels] or [batch, height, width, channels] with a known number of channels, got ${shown(x)}.`);
+    if (others.length > 0 && readout !== 'memory') throw new Error(`${who} takes one input; further ones, memories, are for readout 'memory'. Got shapes ${shapes.map(shown).join(', ')}.`);
+    const space = x.slice(0, -1);
+    const states = this.#block.channels(inputs, space);
+    const keeps = connection === 'residual' || connection === 'inputSkip' || (connection === 'none' && recursions > 1);
+    if (keeps && states !== inputs) {
+      const why = connection === 'none' ? 'the next recursion takes what this one makes' : `connection '${connection}' adds them`;
+      throw new Error(`${who}: the block makes ${states} channels of ${inputs}, and they must be as many: ${why}. Change the channels in a layer before it, or set filters to ${inputs}.`);
+    }
+    if (shuffle !== null) checkShuffledChannels(who, states, shuffle);
+    const outputs = this.#head?.channels(states, space) ?? states;
+    const memories = others.reduce((total, shape) => total + (shape[shape.length - 1] ?? NaN), 0);
+    return { space, inputs, memories, states, outputs, fused: fusion === null ? outputs : (fusion.filters ?? inputs) };
+  }
+
+  override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
+    return tfc.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
+      const [x, ...memories] = (Array.isArray(inputs) ? inputs : [inputs]).map((input) => (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')));
+      const training = kwargs['training'] === true;
+      const states = this.#recur(x, training);
+      const context: LoopContext = { recursion: 0, training, entered: null, first: true };
+      const each = this.#head === null ? states : states.map((state) => this.#head!.apply(state, context));
+      const main = this.#readOut(each, x, memories, context);
+      return this.#options.everyStep ? [main, ...each.map((state) => tfc.clone(state))] : main;
+    });
+  }
+
+  /** h_1 … h_D, or h_D alone where nobody needs the others. */
+  #recur(x: Tensor, training: boolean): Tensor[] {
+    const { connection, everyStep, readout } = this.#options;
+    const keepsAll = everyStep || needsAll(readout) || connection === 'dense';
+    let states: Tensor[] = [];
+    for (let recursion = 0; recursion < this.recursions; recursion++) {
+      const h = this.#step(x, states, { recursion, training, entered: null, first: true });
+      states = keepsAll ? [...states, h] : [h];
+    }
+    return everyStep || needsAll(readout) ? states : states.slice(-1);
+  }
+
+  #step(x: Tensor, states: readonly Tensor[], context: LoopContext): Tensor {
+    const { connection, stateActivation, shuffle } = this.#options;
+    const h = stateActivation.apply(connected(connection, (seen) => this.#block.apply(seen, context), x, states));
+    return shuffle === null || context.recursion === this.recursions - 1 ? h : channelShuffle(h, shuffle);
+  }
+
+  #readOut(states: readonly Tensor[], x: Tensor, memories: readonly Tensor[], context: LoopContext): Tensor {
+    const { readout } = this.#options;
+    if (readout === 'sum') return sum(states);
+    if (readout === 'weighted') return weightedFusion(states, variableOf(this.#stepWeights!));
+    if (readout === 'last') return states[states.length - 1];
+    return this.#fusion!.apply(fusionInputs(readout, states, x, memories), context);
+  }
+
+  override computeOutputShape(inputShape: Shape | Shape[]): Shape | Shape[] {
+    const { space, outputs, fused } = this.#plan(inputShape);
+    const main = [...space, fused];
+    return this.#options.everyStep ? [main, ...Array.from({ length: this.recursions }, () => [...space, outputs])] : main;
+  }
+
+  override getConfig(): serialization.ConfigDict {
+    const config = { ...super.getConfig(), ...recursionConfig(this.#args) };
+    // A regularizer that was attached later.
+    if (this.#isSingle && this.kernelRegularizer !== null) config['kernelRegularizer'] = serialized(this.kernelRegularizer);
+    if (this.#isSingle && this.biasRegularizer !== null) config['biasRegularizer'] = serialized(this.biasRegularizer);
+    return config;
+  }
+}
+
+interface ChannelPlan {
+  /** Shape before the channels, batch included. */
+  space: Shape;
+  inputs: number;
+  /** Of all further inputs together. */
+  memories: number;
+  states: number;
+  /** Of each recursion, behind the head. */
+  outputs: number;
+  /** Of the readout. */
+  fused: number;
+}
+
+const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);
+const shown = (shape: Shape): string => describe(shape.map((length) => length ?? 'null'));
+
+/** A convolution, or a block of them, applied several times with one set of weights. See {@link RecursiveConv}. */
+export function recursiveConv(args: RecursiveConvArgs): RecursiveConv {
+  return new RecursiveConv(args);
+}
+
+tfc.serialization.registerClass(RecursiveConv);

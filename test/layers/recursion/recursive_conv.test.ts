@@ -1,0 +1,196 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { initializers, input, layers, model as functionalModel, regularizers, sequential, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { describe, expect, it } from 'vitest';
+import { recursiveConv, type RecursiveConv } from '../../../src/layers/recursion/recursive_conv.js';
+import type { RecursiveConvArgs } from '../../../src/layers/recursion/recursion_options.js';
+import { expectNear, seeded } from '../../contract/fixtures.js';
+import { layerContract } from '../../contract/layer_contract.js';
+import golden from '../../fixtures/convolution.json';
+
+const flat = (values: unknown): number[] => (values as unknown[]).flat(Infinity) as number[];
+const { x: X, ...reference } = golden.cases as unknown as Record<string, number[][][][]>;
+const x = () => tf.tensor4d(X);
+
+/** The output of the layer for the golden input, with these weights in the order of the layer's own. */
+function outputOf(args: RecursiveConvArgs, weights: string[], inputs: tf.Tensor[] = [x()]): tf.Tensor {
+  const layer = recursiveConv(args);
+  layer.build(inputs.length === 1 ? inputs[0].shape : inputs.map(({ shape }) => shape));
+  layer.setWeights(weights.map((name) => tf.tensor(flat(reference[name]), shapeOf(reference[name]))));
+  return layer.apply(inputs.length === 1 ? inputs[0] : inputs) as tf.Tensor;
+}
+
+function shapeOf(values: unknown): number[] {
+  return Array.isArray(values) ? [values.length, ...shapeOf(values[0])] : [];
+}
+
+describe('recursiveConv equals the reference', () => {
+  const relu = 'relu' as const;
+  const residualUnit = [{ kernelSize: 3, preActivation: true, activation: relu, useBias: false }, { kernelSize: 3, preActivation: true, activation: relu, useBias: false }];
+
+  it('plainly: h ← relu(conv(h) + b)', async () => {
+    expectNear('plain', await outputOf({ kernelSize: 3, activation: relu, recursions: 3 }, ['kernel', 'bias']).data(), flat(reference.plain), 1e-5);
+  });
+
+  it('with the input skipped to each recursion', async () => {
+    const y = outputOf({ kernelSize: 3, activation: relu, recursions: 3, connection: 'inputSkip' }, ['kernel', 'bias']);
+    expectNear('inputSkip', await y.data(), flat(reference.inputSkip), 1e-5);
+  });
+
+  it('with the residual unit of DRRN', async () => {
+    expectNear('drrn', await outputOf({ block: residualUnit, recursions: 3, connection: 'inputSkip' }, ['kernel', 'kernel2']).data(), flat(reference.drrn), 1e-5);
+  });
+
+  it('with the dense block of RDN, which shares nothing', async () => {
+    const y = outputOf({ block: { kernelSize: 3, filters: 3, activation: relu, useBias: false }, recursions: 2, tied: false, connection: 'dense', readout: 'fusion', fusion: { useBias: false } }, ['g1', 'g2', 'fuse']);
+    expectNear('denseBlock', await tf.add(y, x()).data(), flat(reference.denseBlock), 1e-5);
+  });
+
+  it('with the memory block of MemNet', async () => {
+    const y = outputOf({ block: residualUnit, recursions: 3, connection: 'residual', readout: 'memory', fusion: { useBias: false } }, ['kernel', 'kernel2', 'gate']);
+    expectNear('memoryBlock', await y.data(), flat(reference.memoryBlock), 1e-5);
+  });
+
+  it('in the shuffle of channels', async () => {
+    const y = outputOf({ block: { activation: 'linear' }, recursions: 2, shuffle: 2 }, []);
+    expectNear('shuffle', await y.data(), flat(reference.shuffle), 1e-6);
+  });
+});
+
+let made = 0;
+const named = () => ({ name: `recursive_contract_${++made}` });
+
+describe('recursiveConv keeps the layer contract: one convolution', () =>
+  layerContract({
+    create: recursiveConv,
+    args: {
+      ...named(), kernelSize: [3, 2] as [number, number], filters: 4, groups: 2, dilationRate: 2, activation: 'tanh' as const, normalization: 'perRecursion' as const, useBias: true, recursions: 3,
+      connection: 'residual' as const, stateActivation: 'relu' as const, shuffle: 2, readout: 'weighted' as const, tied: true,
+      kernelInitializer: initializers.glorotUniform({ seed: 1 }), kernelRegularizer: regularizers.l2({ l2: 0.01 }),
+    },
+    inputShape: [4, 5, 4], parameters: 3 * 2 * 2 * 4 + 4 + 4 * 3 * 4 + 3, masking: 'refuses', learningRate: 0.1,
+  })); // prettier-ignore
+
+describe('recursiveConv keeps the layer contract: a block over sequences, with more than one output', () =>
+  layerContract({
+    create: recursiveConv,
+    args: {
+      ...named(), block: [{ kernelSize: 3, depthMultiplier: 2, normalization: 'shared' as const }, { kernelSize: 1, filters: 4, groups: 2, preActivation: true, activation: 'relu' as const, useBias: false }],
+      recursions: 2, connection: 'inputSkip' as const, head: { kernelSize: 1, filters: 2 }, readout: 'sum' as const, everyStep: true, tied: false,
+    },
+    inputShape: [6, 4], parameters: 2 * (3 * 4 * 2 + 8 + 4 * 4) + 4 * 8 + 4 * 2 + 2, masking: 'refuses',
+  })); // prettier-ignore
+
+function trained(layer: RecursiveConv | layers.Layer, data: tf.Tensor) {
+  const given = input({ shape: data.shape.slice(1) });
+  return functionalModel({ inputs: given, outputs: layer.apply(given) as SymbolicTensor });
+}
+
+describe('recursiveConv', () => {
+  it('is a stock convolution where there is one recursion', async () => {
+    const stock = layers.conv2d({ filters: 3, kernelSize: 3, padding: 'same', dilationRate: 2, activation: 'relu', kernelInitializer: initializers.glorotNormal({ seed: 3 }), biasInitializer: 'ones' });
+    const ours = recursiveConv({ filters: 3, kernelSize: 3, dilationRate: 2, activation: 'relu', recursions: 1 });
+    const [a, b] = [trained(stock, x()), trained(ours, x())];
+    b.setWeights(a.getWeights());
+    expectNear('y', await (b.predict(x()) as tf.Tensor).data(), await (a.predict(x()) as tf.Tensor).data(), 1e-5);
+  });
+
+  it('has the weights of one recursion, or of all when untied, and each once', () => {
+    const count = (args: Partial<RecursiveConvArgs>) => trained(recursiveConv({ kernelSize: 3, recursions: 5, ...args }), x()).countParams();
+    expect(count({})).toBe(9 * 16 + 4);
+    expect(count({ tied: false })).toBe(5 * (9 * 16 + 4));
+    expect(count({ normalization: 'shared' })).toBe(9 * 16 + 4 + 16);
+    expect(count({ normalization: 'perRecursion' })).toBe(9 * 16 + 4 + 5 * 16);
+    expect(count({ connection: 'dense', filters: 2, readout: 'fusion' })).toBe(9 * (4 + 4 * 2) * 2 + 2 + (4 + 5 * 2) * 4 + 4);
+  });
+
+  it('counts the loss of a regularizer once, however many recursions', async () => {
+    const layer = recursiveConv({ kernelSize: 1, recursions: 7, kernelInitializer: 'ones', kernelRegularizer: regularizers.l2({ l2: 0.5 }) });
+    trained(layer, x());
+    expect(layer.calculateLosses()).toHaveLength(1);
+    expectNear('loss', await layer.calculateLosses()[0].data(), [0.5 * 16], 1e-6);
+  });
+
+  it('changes nothing at first with the identity as initializer', async () => {
+    for (const args of [{}, { groups: 2 }, { depthMultiplier: 1 }]) {
+      const layer = recursiveConv({ kernelSize: 3, recursions: 16, kernelInitializer: 'identity', ...args });
+      expectNear('y', await (layer.apply(x()) as tf.Tensor).data(), flat(X), 1e-6);
+    }
+    expect(() => recursiveConv({ kernelSize: 3, filters: 2, recursions: 1, kernelInitializer: 'identity' }).build([null, 4, 4, 4])).toThrow("RecursiveConv: kernelInitializer 'identity' needs as many channels out as in, got 4 in and 2 out.");
+  });
+
+  it('gives every state after the readout, and the sum and the weighted mean of them', async () => {
+    const args = { kernelSize: 3, recursions: 3, kernelInitializer: initializers.glorotNormal({ seed: 5 }), everyStep: true };
+    const [last, ...states] = recursiveConv(args).apply(x()) as tf.Tensor[];
+    expect(states).toHaveLength(3);
+    expectNear('last', await last.data(), await states[2].data(), 0);
+    const [sum] = recursiveConv({ ...args, readout: 'sum' }).apply(x()) as tf.Tensor[];
+    expectNear('sum', await sum.data(), await tf.addN(states).data(), 1e-6);
+    const layer = recursiveConv({ ...args, readout: 'weighted' });
+    layer.build(x().shape);
+    layer.setWeights([...layer.getWeights().slice(0, 2), tf.tensor1d([1, 2, 5])]);
+    const [mean] = layer.apply(x()) as tf.Tensor[];
+    const expected = tf.div(tf.addN([states[0], tf.mul(2, states[1]), tf.mul(5, states[2])]), 8);
+    expectNear('weighted', await mean.data(), await expected.data(), 1e-5);
+  });
+
+  it('normalises each recursion by statistics of its own, which inference uses', async () => {
+    const args = { kernelSize: 1, useBias: false, kernelInitializer: initializers.constant({ value: 2 }), recursions: 2, normalization: { scope: 'perRecursion' as const, momentum: 0.5, epsilon: 1e-3 } };
+    const layer = recursiveConv(args);
+    const model = trained(layer, x());
+    const [, gamma, beta, mean, variance] = layer.weights;
+    expect([gamma, beta, mean, variance].map(({ shape }) => shape)).toEqual([[2, 4], [2, 4], [2, 4], [2, 4]]);
+    const stock = sequential({ layers: [0, 1].flatMap(() => [
+      layers.conv2d({ filters: 4, kernelSize: 1, useBias: false, kernelInitializer: initializers.constant({ value: 2 }), inputShape: [6, 6, 4] }),
+      layers.batchNormalization({ momentum: 0.5 }),
+    ]) }); // prettier-ignore
+    const trainedOutput = (each: typeof model | typeof stock) => each.apply(x(), { training: true }) as tf.Tensor;
+    expectNear('in training', await trainedOutput(model).data(), await trainedOutput(stock).data(), 1e-4);
+    const stockRows = (w: number) => tf.stack([stock.layers[1].getWeights()[w], stock.layers[3].getWeights()[w]]);
+    expectNear('moving mean', await mean.read().data(), await stockRows(2).data(), 1e-4, 1);
+    expectNear('moving variance', await variance.read().data(), await stockRows(3).data(), 1e-4);
+    expectNear('in inference', await (model.predict(x()) as tf.Tensor).data(), await (stock.predict(x()) as tf.Tensor).data(), 1e-4);
+  });
+
+  it('hands earlier memories on to the gate', () => {
+    const layer = recursiveConv({ kernelSize: 3, recursions: 2, readout: 'memory' });
+    const y = layer.apply([x(), seeded([2, 6, 6, 3], 1)]) as tf.Tensor;
+    expect(y.shape).toEqual([2, 6, 6, 4]);
+    expect(layer.countParams()).toBe(9 * 16 + 4 + (4 + 4 + 3 + 4) * 4 + 4);
+  });
+
+  it('has finite gradients through 25 recursions', async () => {
+    const layer = recursiveConv({ block: [{ kernelSize: 3, preActivation: true, activation: 'relu', kernelInitializer: 'heNormal' }], recursions: 25, connection: 'inputSkip' });
+    layer.build(x().shape);
+    const { grads } = tf.variableGrads(() => tf.mean(tf.square(layer.apply(x()) as tf.Tensor)) as tf.Scalar);
+    for (const gradient of Object.values(grads)) {
+      const values = await gradient.data();
+      expect(values.every(Number.isFinite)).toBe(true);
+      expect(values.some((value) => value !== 0)).toBe(true);
+    }
+  });
+
+  it('says what is wrong', () => {
+    const made = (args: Partial<RecursiveConvArgs>) => recursiveConv({ kernelSize: 3, recursions: 2, ...args });
+    const built = (args: Partial<RecursiveConvArgs>, shape: number[] | number[][] = [1, 5, 5, 6]) => () => made({ name: 'wrong', ...args }).build(shape);
+    expect(() => made({ recursions: 0 })).toThrow('RecursiveConv: recursions must be an integer ≥ 1, got 0.');
+    expect(() => made({ recursions: 1.5 })).toThrow('recursions must be an integer ≥ 1, got 1.5.');
+    expect(() => made({ strides: 2 })).toThrow('RecursiveConv: strides must be 1, got 2: a recursion keeps the size of its state. Pool or stride in a layer before or after it.');
+    expect(() => made({ connection: 'skip' as never })).toThrow("connection must be one of 'none', 'residual', 'inputSkip', 'dense', got 'skip'.");
+    expect(() => made({ shuffle: 'two' as never })).toThrow("shuffle must be a number of groups or {groups, swapHalves}, got 'two'.");
+    expect(() => made({ block: { kernelSize: 3 } })).toThrow('with a block, what its convolutions are belongs into the block: move kernelSize there.');
+    expect(() => recursiveConv({ recursions: 2 })).toThrow('expected kernelSize, for one convolution, or a block.');
+    expect(() => recursiveConv({ recursions: 2, block: [] })).toThrow('block must not be empty');
+    expect(() => recursiveConv({ recursions: 2, block: [3 as never] })).toThrow('expected a list of layers and of options of convolutions, {kernelSize, …}, got 3.');
+    expect(() => made({ fusion: { kernelSize: 1 } })).toThrow("fusion is for readout 'fusion' or 'memory', got readout 'last'.");
+    expect(() => made({ depthMultiplier: 2, filters: 4 })).toThrow('a depthwise convolution has no filters and no groups');
+    expect(() => made({ normalization: { scope: 'each' as never } })).toThrow("normalization: scope must be one of 'perRecursion', 'shared', got 'each'.");
+    expect(built({ filters: 8, connection: 'residual' })).toThrow("RecursiveConv 'wrong': the block makes 8 channels of 6, and they must be as many: connection 'residual' adds them.");
+    expect(built({ filters: 8 })).toThrow('the next recursion takes what this one makes');
+    expect(built({ shuffle: 4 })).toThrow('shuffle: groups must divide the channels of the state, got 4 groups and 6 channels.');
+    expect(built({ shuffle: { groups: 5, swapHalves: true } }, [1, 5, 5, 5])).toThrow('shuffle: swapHalves needs an even number of channels, got 5.');
+    expect(built({ groups: 4 })).toThrow('groups must divide the channels in and out, got groups 4, 6 in and 6 out.');
+    expect(built({ connection: 'dense' })).toThrow("with connection 'dense' the first convolution of the block sees ever more channels: give it filters, without groups and depthMultiplier.");
+    expect(built({}, [1, 6])).toThrow('expects [batch, length, channels] or [batch, height, width, channels] with a known number of channels, got [1, 6].');
+    expect(built({}, [[1, 5, 5, 6], [1, 5, 5, 6]])).toThrow("takes one input; further ones, memories, are for readout 'memory'."); // prettier-ignore
+  });
+});
