@@ -1,8 +1,10 @@
 /**
  * Kernels written as loops over typed arrays, for the backends whose tensors live in this process: cpu, wasm and tensorflow. On cpu and
- * wasm nothing is copied; the tensorflow backend copies what it reads, and uploads what was written when an operation first needs it.
+ * wasm nothing is copied; the tensorflow backend copies what it reads, and uploads what was written when an operation first needs it, or passes
+ * large matrices through native_blocks.ts.
  */
 import type { DataType, KernelBackend, TensorInfo } from '@tensorflow/tfjs-core';
+import { readInBlocks, writtenInBlocks, type Block } from './native_blocks.js';
 
 /** What a loop reads and writes. */
 export type Values = Float32Array | Int32Array;
@@ -43,4 +45,19 @@ export function filledOnHost(
   const out = dtype === 'int32' ? new Int32Array(size) : new Float32Array(size);
   fill(out, ...inputs.map((input) => hostValues(backend, input)));
   return { dataId: backend.write(out, shape, dtype), shape, dtype };
+}
+
+/**
+ * Makes a float32 matrix of `shape`, whose rows are written by what `begin` returns, in order, in one block or several; otherwise as
+ * {@link filledOnHost}.
+ */
+export function filledByRows(backend: KernelBackend, inputs: TensorInfo[], shape: [number, number], begin: (...inputs: Values[]) => Block): TensorInfo {
+  let fill: Block | undefined;
+  const inBlocks = writtenInBlocks(backend, shape, (rows, from) => (fill ??= begin(...inputs.map((input) => hostValues(backend, input))))(rows, from));
+  return inBlocks ?? filledOnHost(backend, inputs, { shape, dtype: 'float32' }, (out, ...values) => begin(...values)(out as Float32Array, 0));
+}
+
+/** Calls `visit` with the rows of a float32 matrix, in order, in one block or several; it must make no tensor. */
+export function eachBlock(backend: KernelBackend, matrix: TensorInfo, visit: Block): void {
+  if (!readInBlocks(backend, matrix, visit)) visit(hostValues(backend, matrix) as Float32Array, 0);
 }

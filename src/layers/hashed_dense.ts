@@ -55,7 +55,9 @@ type FusedActivation = (typeof FUSED)[number];
  * Costs. Parameters: K + units. Time: that of a dense layer and that of expanding V, with its transpose for the gradient (see the benchmark
  * `hashing`). Memory: V while a step runs. `predict` keeps V (inputs · units float32, one tensor in `tf.memory()`) until the weights change
  * and the layer is used again, or is disposed of. Training keeps nothing; on webgl, which cannot add to a place, an index of
- * tiles + buckets numbers. No backend keeps an index of the virtual weights for expanding them: hashes are computed again.
+ * tiles + buckets numbers. No backend keeps an index of the virtual weights for expanding them: hashes are computed again. All layers of a process
+ * share the working memory of the loops on cpu, wasm and tensorflow: the longest stored array so far (16 MiB at most) and a row, and on tensorflow
+ * half a megabyte through which large matrices pass.
  *
  * ```js
  * const model = tf.sequential();

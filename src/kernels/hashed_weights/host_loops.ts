@@ -2,6 +2,7 @@
  * Expanding a hashed matrix and adding a gradient up to its stored array, as loops over typed arrays, all but the scale. The hash is computed
  * again each time: nothing of the size of the matrix is kept.
  */
+import type { Block } from '../native_blocks.js';
 import { hashInRow, hashRow } from './hash.js';
 import type { HashedMatrix } from './matrix.js';
 
@@ -9,28 +10,29 @@ import type { HashedMatrix } from './matrix.js';
 const EXACT_BUCKETS = 2 ** 21;
 
 /**
- * Writes rows of the matrix to `out`, [rows or ids.length, columns]: all of them, or those that `ids` names. An id that names no row
- * writes zeros.
+ * What writes rows of the matrix, [rows or ids.length, columns], to blocks: all of them, or those that `ids` names. An id that names no
+ * row writes zeros.
  */
-export function expandLoop(stored: Float32Array, out: Float32Array, matrix: HashedMatrix, ids?: Int32Array): void {
+export function expandLoop(stored: Float32Array, matrix: HashedMatrix, ids?: Int32Array): Block {
   const { columns, seed, signed } = matrix;
   const [height, width] = matrix.tile;
   const buckets = stored.length;
   const numbers = bits(stored);
-  const result = bits(out);
   const signMask = signed ? 1 : 0;
-  const count = ids === undefined ? matrix.rows : ids.length;
-  for (let r = 0, o = 0; r < count; r++, o += columns) {
-    const row = ids === undefined ? r : ids[r];
-    if (row < 0 || row >= matrix.rows) {
-      result.fill(0, o, o + columns);
-      continue;
+  return (block, from) => {
+    const result = bits(block);
+    for (let r = from, o = 0; o < block.length; r++, o += columns) {
+      const row = ids === undefined ? r : ids[r];
+      if (row < 0 || row >= matrix.rows) {
+        result.fill(0, o, o + columns);
+        continue;
+      }
+      const tileRow = Math.floor(row / height);
+      const rowHash = hashRow(tileRow, seed);
+      if (height * width === 1) expandElements(numbers, result, o, columns, rowHash, signMask);
+      else expandRuns(numbers, result, o, columns, rowHash, signMask, (row - tileRow * height) * width, width, buckets);
     }
-    const tileRow = Math.floor(row / height);
-    const rowHash = hashRow(tileRow, seed);
-    if (height * width === 1) expandElements(numbers, result, o, columns, rowHash, signMask);
-    else expandRuns(numbers, result, o, columns, rowHash, signMask, (row - tileRow * height) * width, width, buckets);
-  }
+  };
 }
 
 /** Copies bits, with the sign flipped by ⊕: no conversion between integers and floats in the loop. */
@@ -66,23 +68,24 @@ function expandRuns(
 }
 
 /**
- * The transpose of {@link expandLoop}: each number of `gradient`, with its factor, added to the stored number that it came from; writes all
- * of `sums`.
+ * The transpose of {@link expandLoop}: what adds each number of a gradient's blocks, with its factor, to the stored number that it came
+ * from, in `sums`, which begin at 0.
  */
-export function scatterLoop(gradient: Float32Array, sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): void {
+export function scatterLoop(sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): Block {
   const { columns, seed, signed } = matrix;
   const [height, width] = matrix.tile;
   const signMask = signed ? 1 : 0;
   sums.fill(0);
-  const count = ids === undefined ? matrix.rows : ids.length;
-  for (let r = 0, o = 0; r < count; r++, o += columns) {
-    const row = ids === undefined ? r : ids[r];
-    if (row < 0 || row >= matrix.rows) continue;
-    const tileRow = Math.floor(row / height);
-    const rowHash = hashRow(tileRow, seed);
-    if (height * width === 1) scatterElements(gradient, o, columns, sums, rowHash, signMask);
-    else scatterRuns(gradient, o, columns, sums, rowHash, signMask, (row - tileRow * height) * width, width);
-  }
+  return (block, from) => {
+    for (let r = from, o = 0; o < block.length; r++, o += columns) {
+      const row = ids === undefined ? r : ids[r];
+      if (row < 0 || row >= matrix.rows) continue;
+      const tileRow = Math.floor(row / height);
+      const rowHash = hashRow(tileRow, seed);
+      if (height * width === 1) scatterElements(block, o, columns, sums, rowHash, signMask);
+      else scatterRuns(block, o, columns, sums, rowHash, signMask, (row - tileRow * height) * width, width);
+    }
+  };
 }
 
 /** The sign is a factor, not a branch that would be taken at random. */

@@ -6,6 +6,7 @@
  * array that it has seen ({@link LARGEST} numbers at most). Nothing else is kept.
  */
 import { assemble, i32, load, Locals, plus, repeat, store, zero4, type Code, type FunctionCode, type Local } from '../conv_gradients/assembler.js';
+import type { Block } from '../native_blocks.js';
 import { hashRow, PRIME_2, PRIME_3, PRIME_4 } from './hash.js';
 import type { HashedMatrix } from './matrix.js';
 
@@ -167,12 +168,6 @@ function layout({ memory }: Module, { columns, tile }: HashedMatrix, buckets: nu
   return { numbers, rowAt, row: numbers.subarray(rowAt, rowAt + columns), rowEnd: needed };
 }
 
-/** Calls `visit(r, number of the row)` for each row that is asked for. */
-function eachRow({ rows }: HashedMatrix, ids: Int32Array | undefined, visit: (r: number, row: number) => void): void {
-  if (ids === undefined) for (let r = 0; r < rows; r++) visit(r, r);
-  else ids.forEach((row, r) => visit(r, row));
-}
-
 /** Runs one row of the module. */
 function rowRunner(module: Module, kind: 'expand' | 'scatter', { columns, tile, seed, signed }: HashedMatrix, buckets: number, rowAt: number) {
   const [height, width] = tile;
@@ -185,39 +180,49 @@ function rowRunner(module: Module, kind: 'expand' | 'scatter', { columns, tile, 
   };
 }
 
-/** `expandLoop` of host_loops.ts, but for the scale; false where it cannot be done here. */
-export function expandSimd(stored: Float32Array, out: Float32Array, matrix: HashedMatrix, ids?: Int32Array): boolean {
+/** `expandLoop` of host_loops.ts; null where it cannot be done here. Its memory is this module's: no other may be begun before the last block. */
+export function expandSimd(stored: Float32Array, matrix: HashedMatrix, ids?: Int32Array): Block | null {
   const module = stored.length + matrix.tile[0] * matrix.tile[1] <= LARGEST ? simdModule() : null;
-  if (module === null) return false;
+  if (module === null) return null;
   const { columns, tile, rows } = matrix;
   const { numbers, rowAt, row: buffer } = layout(module, matrix, stored.length);
   numbers.set(stored);
   numbers.copyWithin(stored.length, 0, tile[0] * tile[1]);
   const run = rowRunner(module, 'expand', matrix, stored.length, rowAt);
-  eachRow(matrix, ids, (r, row) => {
-    if (row < 0 || row >= rows) return void out.fill(0, r * columns, (r + 1) * columns);
-    run(row);
-    out.set(buffer, r * columns);
-  });
-  return true;
+  return (block, from) => {
+    for (let r = from, o = 0; o < block.length; r++, o += columns) {
+      const row = ids === undefined ? r : ids[r];
+      if (row < 0 || row >= rows) {
+        block.fill(0, o, o + columns);
+        continue;
+      }
+      run(row);
+      block.set(buffer, o);
+    }
+  };
 }
 
-/** `scatterLoop` of host_loops.ts, but for the scale; false where it cannot be done here. */
-export function scatterSimd(gradient: Float32Array, sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): boolean {
+/** `scatterLoop` of host_loops.ts, with `finish` to be called after the last block; null where it cannot be done here. As {@link expandSimd}. */
+export function scatterSimd(sums: Float32Array, matrix: HashedMatrix, ids?: Int32Array): { add: Block; finish: () => void } | null {
   const buckets = sums.length;
   const inTile = matrix.tile[0] * matrix.tile[1];
   const module = buckets + inTile <= LARGEST ? simdModule() : null;
-  if (module === null) return false;
+  if (module === null) return null;
   const { columns, rows } = matrix;
   const { numbers, rowAt, row: buffer, rowEnd } = layout(module, matrix, buckets);
   numbers.fill(0, 0, rowEnd);
   const run = rowRunner(module, 'scatter', matrix, buckets, rowAt);
-  eachRow(matrix, ids, (r, row) => {
-    if (row < 0 || row >= rows) return;
-    buffer.set(gradient.subarray(r * columns, (r + 1) * columns));
-    run(row);
-  });
-  sums.set(numbers.subarray(0, buckets));
-  for (let k = 0; k < inTile; k++) sums[k] += numbers[buckets + k];
-  return true;
+  const add: Block = (block, from) => {
+    for (let r = from, o = 0; o < block.length; r++, o += columns) {
+      const row = ids === undefined ? r : ids[r];
+      if (row < 0 || row >= rows) continue;
+      buffer.set(block.subarray(o, o + columns));
+      run(row);
+    }
+  };
+  const finish = () => {
+    sums.set(numbers.subarray(0, buckets));
+    for (let k = 0; k < inTile; k++) sums[k] += numbers[buckets + k];
+  };
+  return { add, finish };
 }
