@@ -14,7 +14,7 @@ import {
   type LayerArgs, type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { groupedConvolve } from '../kernels/convolution/index.js';
-import { shapeText, splitShapes } from './hashed_inputs.js';
+import { asFloats, shapeText, splitShapes } from './hashed_inputs.js';
 import { checkHashedOptions, HASHED_OPTIONS, hashedConfig, type HashedArgs, type HashedOptions } from './hashed_options.js';
 import { HashedWeights } from './hashed_weights.js';
 
@@ -177,7 +177,7 @@ export class HashedConv2D extends layers.Layer {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
       const [input, bank] = Array.isArray(inputs) ? inputs : [inputs];
-      const numbers = (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')) as Tensor4D;
+      const numbers = asFloats(`HashedConv2D: layer '${this.name}'`, input as Tensor4D);
       const first = this.dataFormat === 'channelsFirst';
       const x = first ? tfc.transpose(numbers, [0, 2, 3, 1]) : numbers;
       const [height, width] = this.kernelSize;

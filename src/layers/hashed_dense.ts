@@ -14,6 +14,7 @@ import {
   type LayerArgs, type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { denseProduct } from '../kernels/dense_product/index.js';
+import { asFloats, shapeText, splitShapes } from './hashed_inputs.js';
 import { checkHashedOptions, HASHED_OPTIONS, hashedConfig, type HashedArgs, type HashedOptions } from './hashed_options.js';
 import { HashedWeights } from './hashed_weights.js';
 
@@ -114,10 +115,10 @@ export class HashedDense extends layers.Layer {
   }
 
   override build(inputShape: Shape | Shape[]): void {
-    const [shape, bank] = splitShapes(this.name, inputShape);
+    const [shape, bank] = splitShapes('HashedDense', this.name, inputShape);
     const inputs = shape.at(-1);
     if (shape.length < 2 || inputs == null) {
-      throw new Error(`HashedDense: layer '${this.name}' expects [batch, …, inputs] with a known last length, got [${shape.map((length) => length ?? 'null').join(', ')}].`);
+      throw new Error(`HashedDense: layer '${this.name}' expects [batch, …, inputs] with a known last length, got ${shapeText(shape)}.`);
     }
     this.kernel = this.#weights.build(this, {
       rows: inputs, columns: this.units, fanIn: inputs, fanOut: this.units,
@@ -135,7 +136,7 @@ export class HashedDense extends layers.Layer {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
       const [input, bank] = Array.isArray(inputs) ? inputs : [inputs];
-      const numbers = input.dtype === 'float32' ? input : tfc.cast(input, 'float32');
+      const numbers = asFloats(`HashedDense: layer '${this.name}'`, input);
       const x = (input.rank === 2 ? numbers : tfc.reshape(numbers, [-1, input.shape[input.rank - 1]])) as Tensor2D;
       const y = this.#product(x, this.#weights.matrix(bank), this.bias && (variableOf(this.bias) as Tensor as Tensor1D));
       return input.rank === 2 ? y : tfc.reshape(y, [...input.shape.slice(0, -1), this.units]);
@@ -154,7 +155,7 @@ export class HashedDense extends layers.Layer {
   }
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape {
-    const [shape] = splitShapes(this.name, inputShape);
+    const [shape] = splitShapes('HashedDense', this.name, inputShape);
     return [...shape.slice(0, -1), this.units];
   }
 
@@ -183,17 +184,6 @@ export class HashedDense extends layers.Layer {
       ...hashedConfig(this.#hashing),
     };
   }
-}
-
-/** The shape of the input, and the length of the bank where there is one. */
-function splitShapes(name: string, inputShape: Shape | Shape[]): [input: Shape, bank?: number] {
-  if (!Array.isArray(inputShape[0])) return [inputShape as Shape];
-  const [input, bank, ...more] = inputShape as Shape[];
-  if (bank === undefined) return [input];
-  if (more.length > 0 || bank.length !== 1 || bank[0] == null) {
-    throw new Error(`HashedDense: layer '${name}' takes one input, or [input, bank] with a bank from hashedBank, got ${inputShape.length} inputs, the second of rank ${bank.length}.`);
-  }
-  return [input, bank[0]];
 }
 
 /** A dense layer with hashed weights. See {@link HashedDense}. */

@@ -11,6 +11,7 @@ import {
   type Activation, type ActivationIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { denseProduct } from '../kernels/dense_product/index.js';
+import { asFloats } from './hashed_inputs.js';
 import { refuseCallArguments, TiedEmbedding, tiedScores, type Tie } from './tied_embedding.js';
 
 export interface TiedProjectionArgs extends LayerArgs {
@@ -130,7 +131,7 @@ export class TiedProjection extends layers.Layer {
     return tfc.tidy(() => {
       const [hidden, table = null, kernel = null] = [inputs].flat();
       const tie: Tie = table === null ? this.#owningEmbedding().tie : { table: table as Tensor2D, kernel: kernel as Tensor2D | null };
-      const flat = tfc.reshape(hidden, [-1, hidden.shape.at(-1) as number]) as Tensor2D;
+      const flat = tfc.reshape(asFloats(this.name, hidden), [-1, hidden.shape.at(-1) as number]) as Tensor2D;
       const logits = tiedScores(tie, this.kernel === null ? flat : denseProduct(flat, variableOf(this.kernel) as Tensor2D));
       const shifted = this.bias === null ? logits : tfc.add(logits, variableOf(this.bias));
       return tfc.reshape(this.activation.apply(shifted), [...hidden.shape.slice(0, -1), tie.table.shape[0]]);

@@ -7,6 +7,7 @@ import { regularizerSlots } from '../../src/host.js';
 import { xxHash32 } from '../../src/kernels/hashed_weights/hash.js';
 import { locate } from '../../src/kernels/hashed_weights/matrix.js';
 import { hashedBank } from '../../src/layers/hashed_bank.js';
+import { hashedConv2d } from '../../src/layers/hashed_conv2d.js';
 import { hashedDense, type HashedDense, type HashedDenseArgs } from '../../src/layers/hashed_dense.js';
 import { alive, expectNear, saveAndLoad, savedArtifacts, seeded } from '../contract/fixtures.js';
 import { layerContract } from '../contract/layer_contract.js';
@@ -377,7 +378,7 @@ describe('a bank of stored weights', () => {
     expect(make({ tile: [3, 3], units: 30 })).not.toThrow();
     expect(make({ tile: [6, 4], units: 30 })).toThrow('HashedDense: a tile of [6, 4] takes 24 stored weights, and there are 20. Make the tile smaller or store more.');
     expect(() => hashedDense({ units: 3, seed: 1, name: 'three' }).apply([x, bank, bank] as SymbolicTensor[])).toThrow(
-      "HashedDense: layer 'three' takes one input, or [input, bank] with a bank from hashedBank, got 3 inputs, the second of rank 1.",
+      "HashedDense: layer 'three' takes one input, or [input, bank] with a bank from hashedBank, got inputs of shapes [null, 6] and [20] and [20].",
     );
     expect(() => hashedDense({ units: 3, compression: 2, bankScale: 2 }).apply(x)).toThrow('HashedDense: bankScale is for a layer that is applied to [input, bank].');
     expect(() => hashedBank({ buckets: 0 })).toThrow('HashedBank: buckets must be an integer in [1, 2147483647], got 0. It is the number of stored weights.');
@@ -409,6 +410,15 @@ describe('bad options of HashedDense', () => {
     [{ compresion: 2 }, "HashedDense: unknown option 'compresion'. Did you mean 'compression'?"],
   ])('%o is an error', (args, message) => {
     expect(make(args)).toThrow(message);
+  });
+
+  it('an input of strings or complex numbers is an error, here and in hashedConv2d', () => {
+    const dense = hashedDense({ units: 5, compression: 2, name: 'numbers' });
+    const rest = 'expects an input of numbers (float32, int32 or bool), got';
+    expect(() => dense.apply(tf.tensor2d([['a', 'b']]))).toThrow(`HashedDense: layer 'numbers' ${rest} string. Turn tokens into numbers first, e.g. by featureHashing or an embedding.`);
+    if (tf.getBackend() !== 'wasm') expect(() => dense.apply(tf.complex(tf.ones([1, 2]), tf.ones([1, 2])))).toThrow(`HashedDense: layer 'numbers' ${rest} complex64.`);
+    const conv = hashedConv2d({ filters: 2, kernelSize: 1, buckets: 1, name: 'pictures' });
+    expect(() => conv.apply(tf.tensor(['a'], [1, 1, 1, 1]))).toThrow(`HashedConv2D: layer 'pictures' ${rest} string.`);
   });
 
   it('an input without a known length is an error', () => {

@@ -364,6 +364,13 @@ describe('what tiedProjection refuses', () => {
     expect(by([null, null], [6, 3])).toThrow('scores: expected an input [batch, …, hidden] with a known last dimension, got [null, null].');
   });
 
+  it('a hidden state of strings; whole numbers count as numbers', async () => {
+    const table = tf.tensor2d([1, 2, 3, 4], [2, 2]);
+    const projection = tiedProjection({ name: 'scores', useBias: false });
+    expect(await values(projection.apply([tf.tensor2d([[1, -1]], [1, 2], 'int32'), table]) as tf.Tensor)).toEqual([-1, -1]);
+    expect(() => projection.apply([tf.tensor2d([['a', 'b']]), table])).toThrow('scores expects an input of numbers (float32, int32 or bool), got string.');
+  });
+
   it('options that it does not know', () => {
     const make = (args: object) => () => tiedProjection(args);
     expect(make({ embedding: 'words' })).toThrow("TiedProjection: embedding must be a tiedEmbedding layer or {name: its name}, got 'words'.");
