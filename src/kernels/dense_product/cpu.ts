@@ -4,7 +4,7 @@
  */
 import { getKernel, registerKernel, type KernelBackend, type KernelFunc, type TensorInfo } from '@tensorflow/tfjs-core';
 import { filledOnHost } from '../host_memory.js';
-import { DENSE_PRODUCT, type DenseProductAttrs } from './names.js';
+import { DENSE_PRODUCT, productSize, type DenseProductAttrs } from './names.js';
 
 /** Rows and columns of the result that are summed at a time. */
 const TILE = 4;
@@ -63,15 +63,22 @@ function addTile(out: Float32Array, a: Float32Array, b: Float32Array, i: number,
 
 const denseProduct: KernelFunc = ({ inputs, backend, attrs }) => {
   const { a, b } = inputs as { a: TensorInfo; b: TensorInfo };
-  const { transposeA, transposeB } = attrs as unknown as DenseProductAttrs;
-  const [m, k] = transposeA ? [a.shape[1], a.shape[0]] : a.shape;
-  const n = b.shape[transposeB ? 0 : 1];
-  return filledOnHost(backend as KernelBackend, [a, b], { shape: [m, n], dtype: 'float32' }, (out, x, y) => {
-    const left = transposeA ? transposed(x as Float32Array, k, m) : (x as Float32Array);
-    const right = transposeB ? (y as Float32Array) : transposed(y as Float32Array, k, n);
-    productInto(out as Float32Array, left, right, m, k, n);
+  const options = attrs as unknown as DenseProductAttrs;
+  const { count, m, k, n, shape } = productSize(a.shape, b.shape, options);
+  return filledOnHost(backend as KernelBackend, [a, b], { shape, dtype: 'float32' }, (out, x, y) => {
+    for (let i = 0; i < count; i++) {
+      const [left, right] = [matrix(x as Float32Array, i, m * k), matrix(y as Float32Array, i, k * n)];
+      productInto(
+        matrix(out as Float32Array, i, m * n),
+        options.transposeA ? transposed(left, k, m) : left,
+        options.transposeB ? right : transposed(right, k, n),
+        m, k, n,
+      ); // prettier-ignore
+    }
   });
 };
+
+const matrix = (values: Float32Array, index: number, size: number): Float32Array => values.subarray(index * size, (index + 1) * size);
 
 // Another copy of this package in the same page may have been here.
 if (getKernel(DENSE_PRODUCT, 'cpu') == null) registerKernel({ kernelName: DENSE_PRODUCT, backendName: 'cpu', kernelFunc: denseProduct });

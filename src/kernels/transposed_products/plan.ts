@@ -22,6 +22,8 @@ const COST = {
   pack: 3,
   /** One more kernel call, or setting up the fast product for a new right operand. */
   call: 10_000,
+  /** Copying, per number. */
+  copy: 0.5,
 };
 
 /** The cheapest way to run op(A)·op(B) with op(A) [m, k] and op(B) [k, n]; without transposition always the stock kernel. */
@@ -36,4 +38,11 @@ export function planProduct(m: number, k: number, n: number, transposeA: boolean
   const stock = COST.slow * m * k * n;
   if (stock <= Math.min(direct, swapped)) return 'stock';
   return direct <= swapped ? 'direct' : 'swapped';
+}
+
+/** Whether products of many pairs [m, k]·[k, n], which all run in the scalar loop, are faster one by one through the fast product. */
+export function batchPays(m: number, k: number, n: number, transposeA: boolean, transposeB: boolean): boolean {
+  const moves = (transposeA ? m * k : 0) + (transposeB ? k * n : 0);
+  const copies = m * k + k * n + m * n;
+  return COST.call + COST.fast * m * k * n + COST.pack * k * n + COST.move * moves + COST.copy * copies < COST.slow * m * k * n;
 }
