@@ -155,6 +155,18 @@ describe('HashedDense', () => {
     expectNear('weights after a step', after, expected, 1e-5);
   });
 
+  it('is frozen by `trainable`, and counted so', async () => {
+    const { model, layer } = network();
+    layer.trainable = false;
+    model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+    expect([model.trainableWeights.length, model.nonTrainableWeights.length]).toEqual([0, 2]);
+    layer.trainable = true;
+    model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+    const before = await values(kernelOf(layer));
+    await model.fit(seeded([8, 6], 1), seeded([8, 5], 2), { epochs: 1, verbose: 0 });
+    expect(await values(kernelOf(layer))).not.toEqual(before);
+  });
+
   it('counts inputs of whole numbers as numbers', async () => {
     const { layer } = network({ useBias: false });
     const x = tf.tensor2d([[1, 0, 2, 0, -1, 3]]);
@@ -328,6 +340,25 @@ describe('a bank of stored weights', () => {
     const stepped = (await values(bank.kernel!.read())).map((w, k) => (start[k] - w) / 0.1);
     expectNear('gradient that the step went along', stepped, gradient, 5e-3);
     expect(first.countParams() + second.countParams()).toBe(11);
+  });
+
+  it('is frozen by its own `trainable`, for all layers that draw from it, and with them learns again', async () => {
+    const { model, bank, second } = banked();
+    const [x, y] = [seeded([4, 6], 1), seeded([4, 3], 2)];
+    const step = async () => {
+      model.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+      await model.fit(x, y, { epochs: 1, verbose: 0 });
+      return { bank: await values(bank.kernel!.read()), bias: await values(second.bias!.read()) };
+    };
+    const start = await values(bank.kernel!.read());
+    bank.trainable = false;
+    const frozen = await step();
+    expect(frozen.bank).toEqual(start);
+    expect(frozen.bias.every((b) => b !== 0), 'the others learn').toBe(true);
+    [bank.trainable, second.trainable] = [true, false];
+    const learned = await step();
+    expect(learned.bank).not.toEqual(start);
+    expect(learned.bias).toEqual(frozen.bias);
   });
 
   it('survives saving and loading, and training goes on with one bank', async () => {

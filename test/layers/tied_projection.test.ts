@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { input, layers, model as functionalModel, models, regularizers, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { klMergeQuantization } from '../../src/callbacks/kl_merge_quantization.js';
+import { sharedValues } from '../../src/callbacks/shared_values.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
 import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
 import { sizeReport } from '../../src/compression/size_report.js';
@@ -230,6 +231,21 @@ describe('the table of a tied embedding has one owner', () => {
     const table = await values(embedding.getWeights()[0]);
     expect(new Set(table).size).toBeLessThanOrEqual(3);
     expectNear('logits of the quantised table', await predicted(model), await values(reference(ids(), weightsFor({ model, embedding, projection }))), 1e-5);
+  });
+
+  it('stays quantised, and tied, under sharedValues', async () => {
+    const parts = languageModel('functional');
+    const { model, embedding } = parts;
+    const quantised = tf.round(tf.mul(embedding.getWeights()[0], 2));
+    embedding.setWeights([quantised]);
+    const groups = (table: number[]) => table.map((value) => table.indexOf(value));
+    const before = await values(quantised);
+    model.compile({ optimizer: tf.train.sgd(0.3), loss: 'meanSquaredError' });
+    await model.fit(ids(), seeded([5, LENGTH, V], 9), { epochs: 2, verbose: 0, callbacks: [sharedValues({ layers: [embedding.name] })] });
+    const after = await values(embedding.getWeights()[0]);
+    expect(groups(after), 'equal weights stay equal').toEqual(groups(before));
+    expect(after).not.toEqual(before);
+    expectNear('logits of the trained table', await predicted(model), await values(reference(ids(), weightsFor(parts))), 1e-5);
   });
 
   it('goes with the model when that is disposed of', () => {
