@@ -13,9 +13,11 @@ async function offerWebGPU(): Promise<void> {
   if ((globalThis.navigator as { gpu?: object } | undefined)?.gpu !== undefined) return;
   const { create, globals } = (await optional('webgpu').catch((cause: unknown) => {
     throw new Error("test/setup: the backend 'webgpu' needs the package webgpu in Node: npm install --no-save webgpu", { cause });
-  })) as { create: (flags: string[]) => unknown; globals: object };
+  })) as { create: (flags: string[]) => object; globals: object };
   Object.assign(globalThis, globals);
-  Object.defineProperty(globalThis, 'navigator', { value: { gpu: create([]), userAgent: 'node' }, configurable: true });
+  const gpu = create([]) as { requestAdapter(): Promise<object | null> };
+  if ((await gpu.requestAdapter()) === null) throw new Error("test/setup: the backend 'webgpu' found no GPU in Node. It needs a GPU with a Vulkan, Metal or D3D12 driver.");
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu, userAgent: 'node' }, configurable: true });
 }
 
 const backend = process.env.TFWS_BACKEND ?? 'cpu';
