@@ -44,6 +44,8 @@ function goodArtifacts(): io.ModelArtifacts[] {
   const dense = (size: number, symbols: number): number[] => Array.from({ length: size }, () => below(random, symbols) / symbols);
   const table = noise(700);
   const copied = noise(90);
+  const rows = noise(6 * 30);
+  const tied = Array.from({ length: 40 * 30 }, (_, i) => (Math.floor(i / 30) % 4 === 1 ? 0 : rows[(Math.floor(i / 30) % 6) * 30 + (i % 30)]));
   const topology = {
     class_name: 'Sequential',
     config: { name: 'm', layers: [{ class_name: 'Dense', config: { units: 30, name: 'd', batch_input_shape: [null, 60] } }] },
@@ -53,6 +55,7 @@ function goodArtifacts(): io.ModelArtifacts[] {
     artifactsOf([float32('image', [64, 20], sparse(1280, 0.3)), float32('next', [20, 12], sparse(240, 0.6)), float32('zero', [500], new Float32Array(500))]),
     artifactsOf([float32('dense', [40, 50], dense(2000, 16)), float32('bytes', [30, 40], dense(1200, 256))]),
     artifactsOf([float32('large', [50, 60], Array.from({ length: 3000 }, () => table[below(random, 700)]))]),
+    artifactsOf([float32('tied rows', [40, 30], tied), float32('rows of codes', [30, 40], tied.map((w) => Math.round(4 * w)))]),
     artifactsOf([float32('raw', [90], copied), float32('copy', [9, 10], copied), float32('scalar', [], [1.5]), float32('none', [0, 3], [])]),
     artifactsOf([
       { spec: { name: 'text', shape: [2], dtype: 'string' }, bytes: Uint8Array.of(2, 0, 0, 0, 104, 105, 1, 0, 0, 0, 33) },
