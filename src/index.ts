@@ -33,6 +33,7 @@ export type { BlockPart } from './layers/recursion/block.js';
 export type { ShuffleOptions } from './layers/recursion/channels.js';
 export type { Connection } from './layers/recursion/connection.js';
 export type { ConvolutionArgs } from './layers/recursion/convolution_unit.js';
+export type { GateArgs } from './layers/recursion/loop_gate.js';
 export type { NormalizationChoice, NormalizationOptions } from './layers/recursion/loop_normalization.js';
 export type { Readout } from './layers/recursion/readout.js';
 export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';

@@ -54,7 +54,7 @@ export function maskedMoments(x: Tensor, entered: Tensor1D | null): Moments {
   const count = tfc.mul(tfc.sum(entered), perSample);
   const least = tfc.maximum(count, 1);
   const mean = tfc.div(tfc.sum(tfc.mul(x, weights), axes), least) as Tensor1D;
-  const variance = tfc.div(tfc.sum(tfc.mul(tfc.squaredDifference(x, mean), weights), axes), least) as Tensor1D;
+  const variance = tfc.div(tfc.sum(tfc.mul(tfc.square(tfc.sub(x, mean)), weights), axes), least) as Tensor1D;
   return { mean, variance, count };
 }
 

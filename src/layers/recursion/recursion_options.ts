@@ -6,6 +6,7 @@ import { isLayerPart, type BlockPart } from './block.js';
 import { checkShuffle, type ShuffleOptions } from './channels.js';
 import { CONNECTIONS, type Connection } from './connection.js';
 import { CONVOLUTION_OPTIONS, type ConvolutionArgs } from './convolution_unit.js';
+import { checkGate, type GateArgs } from './loop_gate.js';
 import { READOUTS, type Readout } from './readout.js';
 
 export interface RecursiveConvArgs extends LayerArgs, ConvolutionArgs {
@@ -29,9 +30,11 @@ export interface RecursiveConvArgs extends LayerArgs, ConvolutionArgs {
   fusion?: ConvolutionArgs | null;
   /** Every state is an output, too, after the readout: for {@link recursiveSupervision}. Default false. */
   everyStep?: boolean;
+  /** Each sample's state decides before each recursion but the first whether there is another ({} for the defaults). Default null: all go through all. */
+  gate?: GateArgs | null;
 }
 
-const OWN = ['recursions', 'block', 'tied', 'connection', 'stateActivation', 'shuffle', 'head', 'readout', 'fusion', 'everyStep'] as const;
+const OWN = ['recursions', 'block', 'tied', 'connection', 'stateActivation', 'shuffle', 'head', 'readout', 'fusion', 'everyStep', 'gate'] as const;
 
 export interface RecursionOptions {
   recursions: number;
@@ -44,6 +47,7 @@ export interface RecursionOptions {
   readout: Readout;
   fusion: ConvolutionArgs | null;
   everyStep: boolean;
+  gate: Required<GateArgs> | null;
 }
 
 /** @throws Error for options that are unknown, out of range or do not go together. */
@@ -58,12 +62,15 @@ export function checkRecursion(who: string, args: RecursiveConvArgs): RecursionO
   if (args.block === undefined && single.kernelSize === undefined) throw new Error(`${who}: expected kernelSize, for one convolution, or a block.`);
   const readout = checkChoice(who, 'readout', args.readout ?? 'last', READOUTS);
   if (args.fusion != null && readout !== 'fusion' && readout !== 'memory') throw new Error(`${who}: fusion is for readout 'fusion' or 'memory', got readout '${readout}'.`);
+  const gate = checkGate(who, args.gate ?? null);
+  const connection = checkChoice(who, 'connection', args.connection ?? 'none', CONNECTIONS);
+  if (gate !== null && recursions === 1) throw new Error(`${who}: gate needs at least two recursions: the first is always done. Got recursions 1.`);
+  if (gate !== null && connection === 'dense') throw new Error(`${who}: gate does not go with connection 'dense', where a recursion that is left out has no state for the others to see. Use another connection.`);
   const byDefault: ConvolutionArgs = readout === 'memory' ? { kernelSize: 1, preActivation: true, activation: 'relu' } : { kernelSize: 1 };
   return {
-    recursions, readout,
+    recursions, readout, connection, gate,
     block: partList(who, 'block', args.block ?? single),
     tied: checkBoolean(who, 'tied', args.tied ?? true),
-    connection: checkChoice(who, 'connection', args.connection ?? 'none', CONNECTIONS),
     stateActivation: activationOf(who, 'stateActivation', args.stateActivation),
     shuffle: checkShuffle(who, args.shuffle ?? null),
     head: args.head == null ? null : partList(who, 'head', args.head),

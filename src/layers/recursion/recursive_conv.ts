@@ -4,14 +4,18 @@
  * MemNet, ICCV 2017; Zhang et al., RDN, CVPR 2018; Köpüklü et al., LruNet, 2019; Guo et al., dynamic recursive networks, CVPR 2019.
  */
 import * as tfc from '@tensorflow/tfjs-core';
-import type { serialization, Tensor } from '@tensorflow/tfjs-core';
+import type { Scalar, serialization, Tensor, Tensor1D } from '@tensorflow/tfjs-core';
 import { layers, type Shape } from '@tensorflow/tfjs-layers';
+import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
 import { describe } from '../../checks.js';
 import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
 import { Block } from './block.js';
 import { channelShuffle, checkShuffledChannels } from './channels.js';
 import { blockInputs, connected } from './connection.js';
+import { GradientNorms } from './gradient_norms.js';
+import { recur } from './loop.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
+import { LoopGate } from './loop_gate.js';
 import { fusionInputs, needsAll, sum, weightedFusion } from './readout.js';
 import { checkRecursion, recursionConfig, type RecursionOptions, type RecursiveConvArgs } from './recursion_options.js';
 
@@ -25,6 +29,7 @@ const WHO = 'RecursiveConv';
  * - how the input comes back: `connection`, see {@link Connection};
  * - what happens in between: `stateActivation`, `shuffle`; in the block `activation`, `preActivation`, `normalization`;
  * - what comes out: `head`, `readout` (see {@link Readout}), `everyStep`;
+ * - how many recursions: all, or as a `gate` decides for each sample;
  * - whether weights are shared at all: `tied`.
  *
  * Input `[batch, …, channels]` with one or two axes of space, channels last; with readout 'memory' more inputs of the same space may follow, earlier
@@ -43,6 +48,10 @@ const WHO = 'RecursiveConv';
  * Convolutions keep the size ('same', strides 1) and train on every backend, wasm included, without `registerMissingKernels`. Dilated ones
  * too, which the host's cannot.
  *
+ * A gate is hard in inference. Where all samples of a batch have left (always told at batch 1), the rest is really skipped: on cpu, wasm and
+ * tensorflow at once; on webgl, where looking at a decision stalls the GPU, at every `lookEvery`-th recursion; on webgpu never, there the states
+ * of who left are only kept. In training nothing is skipped. Normalisation then takes its statistics over the samples that entered.
+ *
  * When not to use it: where parameters do not matter. An untied network of the same depth takes as long and fits better.
  *
  * @throws Error for options that do not go together, channels that cannot be added, shuffled or grouped, and strides.
@@ -56,22 +65,32 @@ export class RecursiveConv extends layers.Layer {
   bias: LayerVariable | null = null;
   kernelRegularizer: Regularizer | null = null;
   biasRegularizer: Regularizer | null = null;
+  /** Whether {@link gradientNorms} are noted. */
+  watchesGradients = false;
+  /** Of the last call: fewer than `recursions` where all samples of a batch left early. */
+  computedRecursions = 0;
   readonly #args: RecursiveConvArgs;
   readonly #options: RecursionOptions;
   readonly #block: Block;
   readonly #head: Block | null;
   #fusion: Block | null = null;
+  readonly #gate: LoopGate | null;
+  readonly #norms: GradientNorms;
   #stepWeights: LayerVariable | null = null;
+  #depths: Tensor1D | null = null;
+  #cost: Scalar | null = null;
 
   constructor(args: RecursiveConvArgs) {
     super(args ?? {});
     this.#options = checkRecursion(WHO, args);
     this.#args = args;
-    const { recursions, block, head, fusion } = this.#options;
+    const { recursions, block, head, fusion, gate } = this.#options;
     this.recursions = recursions;
     this.#block = new Block(args.block === undefined ? WHO : `${WHO}: block`, block);
     this.#head = head && new Block(`${WHO}: head`, head);
     if (fusion !== null) new Block(`${WHO}: fusion`, [fusion]); // its errors now, not when the channels are known
+    this.#gate = gate && new LoopGate(gate);
+    this.#norms = new GradientNorms(recursions);
     if (this.#isSingle) {
       const { kernel, bias } = this.#block.units[0].regularizers;
       [this.kernelRegularizer, this.biasRegularizer] = [kernel, bias];
@@ -93,6 +112,8 @@ export class RecursiveConv extends layers.Layer {
       this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
       this.#fusion.build(owner, [seen], space, { tied: true, prefix: '_fusion' });
     }
+    this.#gate?.build(WHO, owner, states, recursions);
+    if (this.#gate !== null && this.#gate.options.cost > 0) this.addLoss(() => this.#takeCost());
     if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
     if (this.#isSingle) [this.kernel, this.bias] = [this.#block.units[0].kernels[0] ?? null, this.#block.units[0].biases[0] ?? null];
     const shapes = shapeList(inputShape);
@@ -141,19 +162,47 @@ export class RecursiveConv extends layers.Layer {
   /** h_1 … h_D, or h_D alone where nobody needs the others. */
   #recur(x: Tensor, training: boolean): Tensor[] {
     const { connection, everyStep, readout } = this.#options;
-    const keepsAll = everyStep || needsAll(readout) || connection === 'dense';
-    let states: Tensor[] = [];
-    for (let recursion = 0; recursion < this.recursions; recursion++) {
-      const h = this.#step(x, states, { recursion, training, entered: null, first: true });
-      states = keepsAll ? [...states, h] : [h];
-    }
-    return everyStep || needsAll(readout) ? states : states.slice(-1);
+    const comeOut = everyStep || needsAll(readout);
+    const step = (input: Tensor, states: readonly Tensor[], context: LoopContext) => this.#step(input, states, context);
+    const { states, depths, computed } = recur(x, { recursions: this.recursions, training, gate: this.#gate, keepsAll: comeOut || connection === 'dense', step });
+    this.#note(depths, computed, training);
+    return comeOut ? states : states.slice(-1);
+  }
+
+  /** Keeps what {@link depths} tells, and the cost of the gates for the host to add to the loss. */
+  #note(depths: Tensor1D | null, computed: number, training: boolean): void {
+    this.computedRecursions = computed;
+    this.#depths?.dispose();
+    this.#depths = depths && tfc.keep(withoutTape(() => tfc.clone(depths)));
+    const cost = this.#gate?.options.cost ?? 0;
+    if (depths === null || cost === 0 || !training || !isRecording()) return;
+    const added = tfc.mul(cost / this.recursions, tfc.mean(depths));
+    this.#cost = tfc.keep(this.#cost?.isDisposed === false ? tfc.add(this.#cost, added) : added) as Scalar;
+    disposeWithTape(this.#cost);
+  }
+
+  #takeCost(): Scalar {
+    const cost = this.#cost;
+    this.#cost = null;
+    return cost === null || cost.isDisposed ? tfc.scalar(0) : tfc.clone(cost);
+  }
+
+  /** Recursions that each sample of the last call went through, [batch]. @throws Error without a gate, and before the first call. */
+  async depths(): Promise<Float32Array> {
+    if (this.#depths === null) throw new Error(`${WHO} '${this.name}': depths are known of a layer with a gate, after its first call.`);
+    return (await this.#depths.data()) as Float32Array;
+  }
+
+  /** ‖∂L/∂h_d‖ of each recursion in the last gradient evaluation while `watchesGradients` was true; NaN where there was none. */
+  gradientNorms(): Promise<number[]> {
+    return this.#norms.read();
   }
 
   #step(x: Tensor, states: readonly Tensor[], context: LoopContext): Tensor {
     const { connection, stateActivation, shuffle } = this.#options;
-    const h = stateActivation.apply(connected(connection, (seen) => this.#block.apply(seen, context), x, states));
-    return shuffle === null || context.recursion === this.recursions - 1 ? h : channelShuffle(h, shuffle);
+    const activated = stateActivation.apply(connected(connection, (seen) => this.#block.apply(seen, context), x, states));
+    const h = shuffle === null || context.recursion === this.recursions - 1 ? activated : channelShuffle(activated, shuffle);
+    return this.watchesGradients && isRecording() ? this.#norms.watch(h, context.recursion) : h;
   }
 
   #readOut(states: readonly Tensor[], x: Tensor, memories: readonly Tensor[], context: LoopContext): Tensor {
@@ -168,6 +217,16 @@ export class RecursiveConv extends layers.Layer {
     const { space, outputs, fused } = this.#plan(inputShape);
     const main = [...space, fused];
     return this.#options.everyStep ? [main, ...Array.from({ length: this.recursions }, () => [...space, outputs])] : main;
+  }
+
+  override dispose(): ReturnType<layers.Layer['dispose']> {
+    const result = super.dispose();
+    if (result.refCountAfterDispose === 0) {
+      this.#depths?.dispose();
+      this.#depths = null;
+      this.#norms.dispose();
+    }
+    return result;
   }
 
   override getConfig(): serialization.ConfigDict {
