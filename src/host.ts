@@ -115,7 +115,7 @@ export interface PlacedLayer {
 const originals = new WeakMap<Layer, Layer>();
 
 /** A layer of ours that hands the losses of the layers inside of it on to the host, as a model does. */
-const handsOnLosses = (layer: Layer): boolean => isModel(layer) || (layer as unknown as Open)['handsOnLosses'] === true;
+const handsOnLosses = (layer: Layer): boolean => isModel(layer) || Array.isArray((layer as unknown as Open)['innerLayers']);
 
 /** Every layer of `model`, models nested in it and layers inside wrappers included, each once, in graph order. */
 export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
@@ -148,7 +148,7 @@ export const isModel = (layer: Layer): boolean => Array.isArray((layer as unknow
 
 function innerLayers(layer: Layer): Layer[] {
   const inside = layer as unknown as Open;
-  const lists = ['layers', 'cells'].flatMap((key) => (Array.isArray(inside[key]) ? (inside[key] as Layer[]) : []));
+  const lists = ['layers', 'cells', 'innerLayers'].flatMap((key) => (Array.isArray(inside[key]) ? (inside[key] as Layer[]) : []));
   const clones = ['forwardLayer', 'backwardLayer'].map((key) => inside[key]).filter(isLayer);
   const original = inside['layer'];
   if (clones.length > 0 && isLayer(original)) clones.forEach((clone) => rememberOriginal(clone, original));

@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { traceProgram, type KernelProgram } from './kernel_program.js';
-import { freeSaved, isRecording, record, type TapeNode } from './tape.js';
+import { freeSaved, isRecording, record, tensorMark, type TapeNode } from './tape.js';
 
 export interface Linearization {
   /** f(inputs); disposed of with the `tf.tidy` that {@link linearize} was called in. */
@@ -102,6 +102,23 @@ export function linearize(f: (...inputs: Tensor[]) => Tensor | Tensor[], inputs:
   };
 }
 
+/**
+ * The product cotangentᵀ·∂f/∂input for each of `inputs`, once: from a recording whose parts are freed as soon as they have been used, which takes
+ * the least memory. `sums[i]`, where given, is a gradient to which that of input i is added; it is disposed of. Not while a gradient
+ * evaluation is recording.
+ */
+export function pulledBack(f: (...inputs: Tensor[]) => Tensor[], inputs: readonly Tensor[], cotangents: readonly Tensor[], sums: readonly (Tensor | undefined)[] = []): Tensor[] {
+  const mark = tensorMark();
+  const { result, nodes } = record(() => f(...inputs));
+  try {
+    // Values of the outputs are not needed; their ids are.
+    tfc.dispose(result.filter(({ id }) => id > mark));
+    return tfc.tidy(() => pullBack(nodes, result, cotangents, inputs, { sums }));
+  } finally {
+    freeSaved(nodes);
+  }
+}
+
 /** Ids of the tensors that some output was computed from. */
 function leadingTo(nodes: readonly TapeNode[], outputs: readonly Tensor[]): Set<number> {
   const leading = new Set(outputs.map(({ id }) => id));
@@ -121,17 +138,37 @@ function computedFrom(nodes: readonly TapeNode[], inputs: readonly Tensor[]): Se
   return computed;
 }
 
+/** For a single product: gradients that are added to those of `wrt`, and disposed of as all else that is not needed any more. */
+interface Once {
+  sums: readonly (Tensor | undefined)[];
+}
+
 /** Back-propagates `cotangents` of `outputs` over recorded operations: a gradient for each tensor of `wrt`, none of them the same object. */
-function pullBack(nodes: readonly TapeNode[], outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[]): Tensor[] {
+function pullBack(nodes: readonly TapeNode[], outputs: readonly Tensor[], cotangents: readonly Tensor[], wrt: readonly Tensor[], once?: Once): Tensor[] {
   const relevant = computedFrom(nodes, wrt);
   const gradients = new Map<number, Tensor>();
+  const mark = tensorMark();
+  const wanted = new Set(wrt.map(({ id }) => id));
+  const owners = new Map<Tensor, number>(cotangents.map((cotangent) => [cotangent, 1]));
+  const own = (gradient: Tensor, by: number) => owners.set(gradient, (owners.get(gradient) ?? 0) + by);
+  const release = (gradient: Tensor) => {
+    own(gradient, -1);
+    if (once !== undefined && owners.get(gradient) === 0) gradient.dispose();
+  };
   const accumulate = (id: number, gradient: Tensor) => {
     const before = gradients.get(id);
-    gradients.set(id, before === undefined ? gradient : tfc.add(before, gradient));
+    const sum = before === undefined ? gradient : tfc.add(before, gradient);
+    own(sum, 1);
+    gradients.set(id, sum);
+    if (before === undefined) return;
+    own(gradient, 1);
+    release(gradient);
+    release(before);
   };
+  wrt.forEach(({ id }, i) => once?.sums[i] !== undefined && accumulate(id, once.sums[i]));
   outputs.forEach(({ id }, i) => accumulate(id, cotangents[i]));
   for (let i = nodes.length - 1; i >= 0; i--) {
-    const { kernelName, inputs, outputs: made, gradient } = nodes[i];
+    const { kernelName, inputs, outputs: made, gradient, saved } = nodes[i];
     const names = Object.keys(inputs).filter((name) => relevant.has(inputs[name].id));
     if (names.length === 0 || !made.some(({ id }) => gradients.has(id))) continue;
     if (gradient === undefined) {
@@ -140,12 +177,22 @@ function pullBack(nodes: readonly TapeNode[], outputs: readonly Tensor[], cotang
     const terms = gradient(made.map(({ id }) => gradients.get(id) ?? null));
     for (const name of names) {
       if (!(name in terms)) throw new Error(`linearize: the operation ${kernelName} has no gradient with respect to its input '${name}'.`);
-      const term = tfc.tidy(() => terms[name]());
+      const given = tfc.tidy(() => terms[name]());
+      // What a gradient hands out as it is, though it belongs to someone else, must outlive its release here.
+      const term = once !== undefined && given.id < mark && !owners.has(given) ? tfc.clone(given) : given;
       const { id, shape } = inputs[name];
       if (!tfc.util.arraysEqual(term.shape, shape)) {
         throw new Error(`linearize: the gradient of ${kernelName} with respect to its input '${name}' has shape [${term.shape}], expected [${shape}].`);
       }
       accumulate(id, term);
+    }
+    if (once === undefined) continue;
+    saved.forEach((tensor) => tensor.dispose());
+    for (const { id } of made) {
+      const used = gradients.get(id);
+      if (used === undefined || wanted.has(id)) continue;
+      gradients.delete(id);
+      release(used);
     }
   }
   const given = new Set<Tensor>(cotangents);

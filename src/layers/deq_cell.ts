@@ -3,6 +3,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import { input, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { warnOnce } from '../checks.js';
 import { allLayers, isModel, type Layer } from '../host.js';
+import { shapeList, shown } from './outer_layer.js';
 
 export interface CellPlan {
   /** Shapes of the parts of the state, batch included; null where a length is known with the inputs only. */
@@ -11,10 +12,7 @@ export interface CellPlan {
   injected: number;
 }
 
-const shown = (shape: Shape): string => `[${shape.map((length) => length ?? 'null').join(', ')}]`;
 const fits = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((length, axis) => length == null || b[axis] == null || length === b[axis]);
-
-export const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);
 
 /**
  * How `cell` takes inputs of these shapes; builds it if it is not built.

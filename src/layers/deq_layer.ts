@@ -16,11 +16,12 @@ import { failureKey, type Solver, type SolveReport } from '../solvers/solver.js'
 import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
 import { Unrolled } from '../solvers/unrolled.js';
-import { planCell, shapeList, stateShapes, type CellPlan } from './deq_cell.js';
+import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
 import { checkTrajectory, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
 import { CallRecord, layerFailure, type DEQReport } from './deq_record.js';
-import { freshSeed, withFixedDraws } from './fixed_draws.js';
+import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
+import { applied, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
 
 /**
  * z* = f(z*, x): the fixed point of `cell`, to which infinitely many weight-tied layers would lead, found by `solver` and differentiated by
@@ -47,11 +48,9 @@ import type { KernelNormalization } from './kernel_normalization.js';
  * Limits: the cell must not normalise by statistics of the batch, nor be stateful. On GPUs all iterations are done where values cannot be
  * looked at (webgpu). When not to use it: where a few layers suffice, they are faster; an equilibrium costs an evaluation per iteration.
  */
-export class DEQLayer extends layers.Layer {
+export class DEQLayer extends OuterLayer {
   /** @nocollapse */
   static readonly className = 'DEQLayer';
-  /** For `host.ts`: the losses of the layers inside are this layer's. */
-  readonly handsOnLosses = true;
   readonly cell: Layer;
   readonly initialState: 'zeros' | 'learned' | 'given';
   readonly kernelNormalization: KernelNormalization | null;
@@ -67,11 +66,11 @@ export class DEQLayer extends layers.Layer {
   #lastInputs: Tensor[] = [];
 
   constructor(args: DEQLayerArgs) {
-    super(args ?? {});
     const who = 'DEQLayer';
     if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with a cell, got ${describe(args)}.`);
     checkKeys(who, args, OPTIONS);
     if (!(args.cell instanceof layers.Layer)) throw new Error(`${who}: cell must be a layer or a model with inputs [z…, x…] and outputs next z…, got ${describe(args.cell)}.`);
+    super(who, args, [args.cell]);
     this.cell = args.cell;
     this.#settings = settingsOf(args);
     this.initialState = checkChoice(who, 'initialState', args.initialState ?? 'zeros', START);
@@ -81,8 +80,6 @@ export class DEQLayer extends layers.Layer {
     }
     this.trajectory = checkTrajectory(args.trajectory ?? []);
     this.supportsMasking = true;
-    // Freezing freezes the cell; that this layer trains must not thaw what is frozen in it.
-    if (!(args.trainable ?? this.cell.trainable)) this.trainable = false;
   }
 
   get solver(): Solver {
@@ -133,32 +130,6 @@ export class DEQLayer extends layers.Layer {
     });
   }
 
-  override get trainable(): boolean {
-    return super.trainable;
-  }
-
-  override set trainable(trainable: boolean) {
-    super.trainable = trainable;
-    this.cell.trainable = trainable;
-  }
-
-  override get trainableWeights(): LayerVariable[] {
-    return [...super.trainableWeights, ...this.cell.trainableWeights];
-  }
-
-  override get nonTrainableWeights(): LayerVariable[] {
-    return [...super.nonTrainableWeights, ...this.cell.nonTrainableWeights];
-  }
-
-  override calculateLosses(): Scalar[] {
-    return [...super.calculateLosses(), ...this.cell.calculateLosses()];
-  }
-
-  override setFastWeightInitDuringBuild(value: boolean): void {
-    super.setFastWeightInitDuringBuild(value);
-    this.cell.setFastWeightInitDuringBuild(value);
-  }
-
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
@@ -172,14 +143,17 @@ export class DEQLayer extends layers.Layer {
       const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
       const record = this.#begin(new CallRecord(training, solver, this.gradient instanceof Unrolled ? this.gradient.steps : null), given);
       const taps = new Map<number, Tensor[]>();
-      const statistics = this.#statistics();
+      const changed = watchStatistics([this.cell]);
       const z = this.gradient.apply({
         f, z0, solver, wrt: [...new Set(wrt)],
         forward: { tell: (report) => this.#tell(report, training, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
         onForward: (solution) => record.add('forward', solution),
         onBackward: (solution) => record.add('backward', solution),
       }); // prettier-ignore
-      this.#checkStatistics(statistics);
+      const statistic = changed();
+      if (statistic !== null) {
+        throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${statistic.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);
+      }
       const visited = this.trajectory.flatMap((iteration) => {
         const state = taps.get(iteration)!;
         const next = f(state);
@@ -196,10 +170,8 @@ export class DEQLayer extends layers.Layer {
   #map(xs: readonly Tensor[], training: boolean, mask: Tensor | null | undefined, normalized: ReadonlyMap<LayerVariable, Tensor>): StateMap {
     const seed = freshSeed();
     return (z) => {
-      // The host writes into the arguments that it hands on.
-      const args = mask == null ? { training } : { training, mask };
-      const image = withFixedDraws(seed, () => withReads(normalized, () => this.cell.apply([...z, ...xs], args))) as Tensor | Tensor[];
-      return (Array.isArray(image) ? image : [image]).map((part) => masked(part, mask));
+      const image = withFixedDraws(seed, () => withReads(normalized, () => applied(this.cell, [...z, ...xs], mask == null ? { training } : { training, mask })));
+      return image.map((part) => masked(part, mask));
     };
   }
 
@@ -255,17 +227,6 @@ export class DEQLayer extends layers.Layer {
     if (failure === null) return;
     if (solver.limits.onFailure === 'throw') throw new Error(failure);
     warnOnce(`${this.name} ${String(training)} ${solver.getClassName()} ${failureKey(report, solver.limits)}`, failure);
-  }
-
-  #statistics(): Map<LayerVariable, object> {
-    return new Map(this.cell.nonTrainableWeights.map((weight) => [weight, variableOf(weight).dataId]));
-  }
-
-  #checkStatistics(before: ReadonlyMap<LayerVariable, object>): void {
-    for (const [weight, dataId] of before) {
-      if (variableOf(weight).dataId === dataId) continue;
-      throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${weight.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);
-    }
   }
 
   /** What is known of the last call; rejects before the first. */

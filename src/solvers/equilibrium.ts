@@ -61,14 +61,3 @@ export function equilibrium(f: StateMap, z0: readonly Tensor[], args: Equilibriu
   layoutOf(who, z0);
   return tfc.tidy(() => gradient.apply({ f, z0, solver, wrt: [...new Set(wrt)], onForward, onBackward }));
 }
-
-/** The parts of a state as one tensor: a `customGrad` has one value. */
-export const joined = (parts: readonly Tensor[]): Tensor =>
-  parts.length === 1 ? parts[0] : tfc.concat(parts.map((part) => tfc.reshape(part, [-1]))); // prettier-ignore
-
-/** What {@link joined} put together, in the shapes of `like`. */
-export function parted(whole: Tensor, like: readonly Tensor[]): Tensor[] {
-  if (like.length === 1) return [whole];
-  const sizes = like.map(({ size }) => size);
-  return tfc.split(whole, sizes).map((part, i) => tfc.reshape(part, like[i].shape));
-}

@@ -4,10 +4,11 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import { serialization, type Tensor } from '@tensorflow/tfjs-core';
+import { joined, parted } from '../autodiff/joined.js';
 import { linearize, type Linearization } from '../autodiff/linearize.js';
 import { disposeWithTape, isRecording, orderTape } from '../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
-import { equilibrium, forwardSolve, joined, parted, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
+import { equilibrium, forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { revive, serialized } from './serialized.js';
 import { failureKey, failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
 import { total, type StateMap } from './space.js';
