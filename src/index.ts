@@ -11,6 +11,7 @@ export { optimalClusters, type OptimalClusters } from './clustering/optimal_clus
 export { compressModel, type CompressedModel, type CompressModelArgs } from './compress_model/compress_model.js';
 export type { CompressionOptions } from './compress_model/options.js';
 export type { CompressedWeight, CompressionReport } from './compress_model/report.js';
+export { SupervisionDecay, supervisionDecay, type SupervisionDecayArgs } from './callbacks/supervision_decay.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';
@@ -29,6 +30,7 @@ export {
   SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
+export { PixelShuffle, pixelShuffle, type PixelShuffleArgs } from './layers/pixel_shuffle.js';
 export type { BlockPart } from './layers/recursion/block.js';
 export type { ShuffleOptions } from './layers/recursion/channels.js';
 export type { Connection } from './layers/recursion/connection.js';
@@ -42,11 +44,19 @@ export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } f
 export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';
+export { WeightedFusion, weightedFusion } from './layers/weighted_fusion.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';
 export { fixedPointCorrection, type FixedPointCorrectionArgs } from './losses/fixed_point_correction.js';
 export { projectedCrossEntropy, type ProjectedCrossEntropyArgs } from './losses/projected_cross_entropy.js';
+export { recursiveSupervision, type RecursiveSupervision, type RecursiveSupervisionArgs } from './losses/recursive_supervision.js';
 export { sparseCrossEntropy, type SparseCrossEntropyArgs } from './losses/sparse_cross_entropy.js';
 export { acceptSparseTargets, type Loss } from './losses/sparse_targets.js';
+export { drcn, type DrcnArgs } from './recipes/drcn.js';
+export { drrn, type DrrnArgs } from './recipes/drrn.js';
+export { eigenNet, type EigenNetArgs } from './recipes/eigen_net.js';
+export { lruBlock, lruNet, type LruBlockArgs, type LruNetArgs } from './recipes/lru_net.js';
+export { memNet, type MemNetArgs } from './recipes/mem_net.js';
+export { rdn, type RdnArgs } from './recipes/rdn.js';
 export { attachRegularizer, detachRegularizer, priorsOf, RegularizerSum, type AttachRegularizerArgs } from './regularizers/attach.js';
 export { fitMixture, type FitMixtureArgs, type FittedMixture } from './regularizers/expectation_maximization.js';
 export { GmmPrior, gmmPrior } from './regularizers/gmm_prior.js';
