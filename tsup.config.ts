@@ -16,13 +16,15 @@ const hostFromGlobal: NonNullable<Options['esbuildPlugins']>[number] = {
 
 const common: Options = { target: 'es2022', platform: 'neutral', treeshake: true };
 
+/** What esbuild leaves of CommonJS modules asks for these by `require`. */
+const REQUIRE = "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);";
+
 export default defineConfig([
   {
     ...common,
     entry: ['src/index.ts', 'src/load.ts'],
     format: ['esm', 'cjs'],
     dts: true,
-    clean: true,
     sourcemap: true,
     external: [/^node:/],
   },
@@ -36,5 +38,14 @@ export default defineConfig([
     external: [/^node:/],
     esbuildPlugins: [hostFromGlobal],
     outExtension: () => ({ js: '.min.js' }),
+  },
+  // The command. Its argument parser and progress bar are bundled: installing the library installs nothing else.
+  {
+    ...common,
+    platform: 'node',
+    entry: { cli: 'src/cli/bin.ts' },
+    format: ['esm'],
+    minifySyntax: true,
+    banner: { js: REQUIRE },
   },
 ]);

@@ -108,6 +108,34 @@ describe('the packed package', () => {
     assert.ok(total <= 6_000, `${total} bytes of gzip`);
   });
 
+  it('has a command that compresses, verifies and needs no package but the host', () => {
+    const { bin, dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
+    assert.equal(dependencies, undefined);
+    const command = (...args) => spawnSync(process.execPath, [join(installed, bin['tfjs-weight-sharing']), ...args], { cwd: consumer, encoding: 'utf8' });
+    run(`
+      import { writeFileSync, mkdirSync } from 'node:fs';
+      import * as tfl from '@tensorflow/tfjs-layers';
+      import * as tf from '@tensorflow/tfjs-core';
+      import '@tensorflow/tfjs-backend-cpu';
+      const model = tfl.sequential({ layers: [tfl.layers.dense({ units: 50, inputShape: [40] })] });
+      await model.save(tf.io.withSaveHandler(async ({ weightData, weightSpecs, ...rest }) => {
+        mkdirSync('model', { recursive: true });
+        writeFileSync('model/weights.bin', Buffer.from(Array.isArray(weightData) ? weightData[0] : weightData));
+        writeFileSync('model/model.json', JSON.stringify({ ...rest, weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }] }));
+        return { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } };
+      }));`);
+    const compressed = command('compress', 'model', 'small.tfws', '--ratio', '8', '--json');
+    assert.equal(compressed.status, 0, compressed.stderr);
+    assert.ok(JSON.parse(compressed.stdout).ratio >= 8 / 1.02);
+    const verified = command('verify', 'model', 'small.tfws', '--backend', 'cpu', '--tolerance', '0.3', '--json');
+    assert.equal(verified.status, 0, verified.stderr);
+    assert.ok(JSON.parse(verified.stdout).outputs[0].maxDeviation > 0);
+    assert.equal(command('verify', 'model', 'small.tfws', '--backend', 'cpu', '--tolerance', '0').status, 1);
+    assert.equal(command('inspect', 'nothing.json').status, 2);
+    const version = command('--version');
+    assert.equal(version.stdout.trim(), JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')).version);
+  });
+
   const script = () => readFileSync(join(installed, 'dist/tfjs-weight-sharing.min.js'), 'utf8');
 
   it('works as a script tag with the host from the global tf', () => {

@@ -7,6 +7,7 @@
 export const NODE_ONLY: Record<string, string> = {
   'test/benchmarks/**': 'the benchmarks are Node programs',
   'test/chromium.test.ts': 'finds the browser',
+  'test/cli/**': 'the command is a Node program',
   'test/compression/codec.test.ts': 'compares with brotli and reads a gzipped fixture',
   'test/compression/compressed.test.ts': 'writes files and links, starts a server',
   'test/compression/fuzz.test.ts': 'decodes in a thread that it can end',
@@ -24,6 +25,7 @@ export const BACKEND_FREE = [
   'test/browser/script_tag.test.ts',
   'test/callbacks/merge_components.test.ts',
   'test/chromium.test.ts',
+  'test/cli/**',
   'test/clustering/**',
   'test/compression/codec.test.ts',
   'test/compression/container_errors.test.ts',

@@ -19,10 +19,14 @@ const SIZES = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 2
 
 export const keptCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: PLAIN_BYTES * values.length, error: 0, apply: (w) => ({ values: w }) });
 
-export function roundedCandidate(values: Float32Array): Candidate {
+export const roundedCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: ROUNDED_BYTES * values.length, error: roundingError(values), apply: round, rounded: true });
+
+const round = (values: Float32Array): { values: Float32Array } => ({ values: roundSignificand(values) });
+
+/** Apart from the candidate, which would hold on to what a function within it names. */
+function roundingError(values: Float32Array): number {
   const rounded = roundSignificand(values);
-  const error = values.reduce((sum, w, i) => sum + (w - rounded[i]) ** 2, 0);
-  return { size: 0, bytes: ROUNDED_BYTES * values.length, error, apply: (w) => ({ values: roundSignificand(w) }), rounded: true };
+  return values.reduce((sum, w, i) => sum + (w - rounded[i]) ** 2, 0);
 }
 
 /** Candidates for a tensor with `channels` entries in its last axis; rounding is the finest of them. */
@@ -97,18 +101,23 @@ function generator(seed: number): () => number {
   };
 }
 
-/** k-means in each channel. The union of their values is the tensor's codebook, and the estimate goes by that. */
-function channelCandidates(values: Float32Array, channels: number, sizes: readonly number[], zero: boolean, options: ResolvedOptions): Candidate[] {
-  const channel = (w: Float32Array, c: number): Float32Array => Float32Array.from({ length: w.length / channels }, (_, i) => w[i * channels + c]);
-  const quantizers = Array.from({ length: channels }, (_, c) => {
-    const own = channel(values, c);
+const channelOf = (values: Float32Array, channels: number, c: number): Float32Array => Float32Array.from({ length: values.length / channels }, (_, i) => values[i * channels + c]);
+
+function channelQuantizers(values: Float32Array, channels: number, sizes: readonly number[], zero: boolean, options: ResolvedOptions): ScalarQuantizer[][] {
+  return Array.from({ length: channels }, (_, c) => {
+    const own = channelOf(values, channels, c);
     return kMeansQuantizers(weightedPoints(zero ? own.filter((w) => w !== 0) : own), sizes, zero, options);
   });
+}
+
+/** k-means in each channel. The union of their values is the tensor's codebook, and the estimate goes by that. */
+function channelCandidates(values: Float32Array, channels: number, sizes: readonly number[], zero: boolean, options: ResolvedOptions): Candidate[] {
+  const quantizers = channelQuantizers(values, channels, sizes, zero, options);
   return sizes.map((_, s) => {
     const apply = (w: Float32Array): { values: Float32Array } => {
       const result = new Float32Array(w.length);
       for (let c = 0; c < channels; c++) {
-        const own = channel(w, c);
+        const own = channelOf(w, channels, c);
         const exact = withCentroids(own, assignValues(own, quantizers[c][s]), quantizers[c][s].values, zero);
         exact.indices.forEach((j, i) => (result[i * channels + c] = exact.values[j]));
       }

@@ -22,8 +22,8 @@ export interface CompressedSource {
   report: CompressionReport;
 }
 
-/** Mean squared change of the model's outputs when the weight `index` is replaced. */
-export type MeasureOutputs = (index: number, values: Float32Array) => Promise<number>;
+/** Mean squared change of the model's outputs when the weight of that name is replaced. */
+export type MeasureOutputs = (name: string, values: Float32Array) => Promise<number>;
 
 interface Planned {
   spec: Spec;
@@ -96,7 +96,7 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
     // A coarse one moves the outputs by more than rounding does, and is in the range of what gets chosen.
     const coarse = candidates.filter(({ error }) => error > 0);
     const probe = coarse[Math.floor(coarse.length / 3)];
-    if (probe !== undefined) sensitivity = (await measure(index, valuesOf(probe.apply(values)))) / probe.error;
+    if (probe !== undefined) sensitivity = (await measure(spec.name, valuesOf(probe.apply(values)))) / probe.error;
   }
   return { spec, candidates: candidates.length > 0 ? candidates : [keptCandidate(values)], sensitivity, norm };
 }

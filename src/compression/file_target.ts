@@ -7,11 +7,14 @@
 import { fileAt, nodeModule } from './compressed_source.js';
 
 /** Writes `bytes` to what `path` means, creating directories, and returns the file's name. */
-export async function writeFileSafely(path: string, bytes: Uint8Array): Promise<string> {
+export const writeFileSafely = (path: string, bytes: Uint8Array): Promise<string> => replaceFile(fileAt(path), bytes);
+
+/** Writes `bytes` to the file of that name, creating directories, and returns its real name. */
+export async function replaceFile(name: string, bytes: Uint8Array): Promise<string> {
   const fs = await nodeModule<typeof import('node:fs/promises')>('fs/promises');
   const { dirname } = await nodeModule<typeof import('node:path')>('path');
   // A link stays a link: its target is replaced.
-  const file = await fs.realpath(fileAt(path)).catch(() => fileAt(path));
+  const file = await fs.realpath(name).catch(() => name);
   const directory = dirname(file);
   // Not by the process's number alone: in containers that is the same each time, and a killed save leaves its file behind.
   const temporary = `${file}.${process.pid}-${Math.random().toString(36).slice(2, 10)}.tmp`;

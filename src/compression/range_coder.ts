@@ -45,7 +45,8 @@ export class RangeEncoder implements Coder {
   private range = FULL;
   private cache = -1;
   private pending = 0;
-  private readonly front: number[] = [];
+  private front = new Uint8Array(1024);
+  private size = 0;
   private readonly back: Uint8Array[] = [];
 
   bit(p: number, bit: number): number {
@@ -74,7 +75,7 @@ export class RangeEncoder implements Coder {
 
   /** Bytes so far, to within the four that `finish` may add. */
   get length(): number {
-    return this.front.length + this.pending + this.back.reduce((sum, bytes) => sum + bytes.length, 0);
+    return this.size + this.pending + this.back.reduce((sum, bytes) => sum + bytes.length, 0);
   }
 
   /** The stream: as few final bytes as identify the interval, whatever follows them. */
@@ -90,7 +91,7 @@ export class RangeEncoder implements Coder {
     }
     for (; count >= 0; count--) this.shift();
     const bytes = new Uint8Array(this.length);
-    bytes.set(this.front);
+    bytes.set(this.front.subarray(0, this.size));
     let end = bytes.length;
     for (const raw of this.back) bytes.set(raw, (end -= raw.length));
     return bytes;
@@ -106,11 +107,20 @@ export class RangeEncoder implements Coder {
   private shift(): void {
     const carry = this.low < 2 ** 32 ? 0 : 1;
     if (this.low < 0xff000000 || carry > 0) {
-      if (this.cache >= 0) this.front.push((this.cache + carry) & 255);
-      for (; this.pending > 0; this.pending--) this.front.push((255 + carry) & 255);
+      if (this.cache >= 0) this.put(this.cache + carry);
+      for (; this.pending > 0; this.pending--) this.put(255 + carry);
       this.cache = (this.low >>> 24) & 255;
     } else this.pending++;
     this.low = (this.low << 8) >>> 0;
+  }
+
+  private put(byte: number): void {
+    if (this.size === this.front.length) {
+      const longer = new Uint8Array(2 * this.size);
+      longer.set(this.front);
+      this.front = longer;
+    }
+    this.front[this.size++] = byte;
   }
 }
 

@@ -3,6 +3,7 @@ import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { allocate } from '../../src/compress_model/allocate.js';
+import { measureOutputs } from '../../src/compress_model/measure_outputs.js';
 import { fromFloat16, roundSignificand, toFloat16 } from '../../src/compress_model/tensor_values.js';
 import { splitTensors, stringLengths } from '../../src/compression/container.js';
 import { compressModel, decodeModelArtifacts, type CompressionOptions } from '../../src/index.js';
@@ -265,6 +266,24 @@ describe('options of compressModel', () => {
 });
 
 describe('parts', () => {
+  it('measures how much an output changes with a weight, and puts the weight back', async () => {
+    const model = tfl.sequential({ layers: [tfl.layers.dense({ units: 3, inputShape: [2], useBias: false, name: 'measured' })] });
+    const w = Float32Array.of(1, 2, 3, -1, -2, -3);
+    tf.tidy(() => model.setWeights([tf.tensor2d(w, [2, 3])]));
+    const x = tf.tensor2d([1, 0, 0, 1], [2, 2]);
+    const { measure, dispose } = measureOutputs(model, x);
+    const tensors = tf.memory().numTensors;
+    // The outputs are the weights: mean 0.01 over mean square 28/6.
+    expect(await measure('measured/kernel', w.map((value) => value + 0.1))).toBeCloseTo(0.06 / 28, 5);
+    expect(await measure('measured/kernel', w)).toBe(0);
+    expect([...(await model.getWeights()[0].data())]).toEqual([...w]);
+    expect(tf.memory().numTensors).toBe(tensors);
+    await expect(measure('other', w)).rejects.toThrow("compressModel: the model has no weight 'other'.");
+    dispose();
+    x.dispose();
+    model.dispose();
+  });
+
   it('shares out bytes at one price', () => {
     const curve = (scale: number): { bytes: number; error: number }[] => [1, 2, 3, 4].map((bits) => ({ bytes: 100 * bits, error: scale * 4 ** -bits }));
     const tensors = [{ candidates: curve(1), sensitivity: 1 }, { candidates: curve(1), sensitivity: 16 }];
