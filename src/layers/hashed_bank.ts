@@ -6,25 +6,18 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type Shape } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe } from '../checks.js';
-import {
-  constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
-  type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type LayerVariable,
-  type Regularizer, type RegularizerIdentifier,
-} from '../host.js'; // prettier-ignore
+import { LAYER_OPTIONS, type Constraint, type Initializer, type LayerArgs, type LayerVariable, type Regularizer } from '../host.js';
 import { MAX_BUCKETS } from '../kernels/hashed_weights/hash.js';
+import { addBankWeight, BANK_WEIGHT_OPTIONS, bankTensor, bankWeightConfig, checkBankWeight, type BankWeightArgs } from './bank_weight.js';
 import { BANK_DEVIATION } from './hashed_options.js';
-import { bankTensor } from './hashed_weights.js';
 
-export interface HashedBankArgs extends LayerArgs {
+/** `kernelInitializer`: default uniform with standard deviation 0.05, for which the layers' default `bankScale` is meant. */
+export interface HashedBankArgs extends LayerArgs, BankWeightArgs {
   /** Number of stored weights. Required. */
   buckets: number;
-  /** Default: uniform with standard deviation 0.05, for which the layers' default `bankScale` is meant. */
-  kernelInitializer?: InitializerIdentifier;
-  kernelRegularizer?: RegularizerIdentifier;
-  kernelConstraint?: ConstraintIdentifier;
 }
 
-const OPTIONS = ['buckets', 'kernelInitializer', 'kernelRegularizer', 'kernelConstraint', ...LAYER_OPTIONS] as const;
+const OPTIONS = ['buckets', ...BANK_WEIGHT_OPTIONS, ...LAYER_OPTIONS] as const;
 
 /**
  * Outputs its stored weights, `[buckets]`, whatever its input is: a hashed layer applied to `[input, bank]` draws its weights from them.
@@ -65,16 +58,15 @@ export class HashedBank extends layers.Layer {
       expected: `an integer in [1, ${MAX_BUCKETS}]`, holds: (x) => Number.isInteger(x) && x >= 1 && x <= MAX_BUCKETS,
     }, 'It is the number of stored weights.'); // prettier-ignore
     const limit = BANK_DEVIATION * Math.sqrt(3);
-    this.kernelInitializer = initializerOf(who, 'kernelInitializer', args.kernelInitializer ?? initializers.randomUniform({ minval: -limit, maxval: limit }));
-    this.kernelRegularizer = regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer);
-    this.kernelConstraint = constraintOf(who, 'kernelConstraint', args.kernelConstraint);
+    const weight = checkBankWeight(who, args, initializers.randomUniform({ minval: -limit, maxval: limit }));
+    this.kernelInitializer = weight.kernelInitializer;
+    this.kernelRegularizer = weight.kernelRegularizer;
+    this.kernelConstraint = weight.kernelConstraint;
     this.supportsMasking = true;
   }
 
   override build(inputShape: Shape | Shape[]): void {
-    this.kernel = this.addWeight(
-      'bank', [this.buckets], 'float32', this.kernelInitializer, this.kernelRegularizer ?? undefined, true, this.kernelConstraint ?? undefined,
-    ); // prettier-ignore
+    this.kernel = addBankWeight(this, [this.buckets]);
     super.build(inputShape);
   }
 
@@ -95,9 +87,7 @@ export class HashedBank extends layers.Layer {
     return {
       ...super.getConfig(),
       buckets: this.buckets,
-      kernelInitializer: serialized(this.kernelInitializer),
-      kernelRegularizer: serialized(this.kernelRegularizer),
-      kernelConstraint: serialized(this.kernelConstraint),
+      ...bankWeightConfig(this),
     };
   }
 }

@@ -9,6 +9,7 @@ import { variableOf, type Constraint, type Initializer, type Layer, type LayerVa
 import { HASH_VERSION } from '../kernels/hashed_weights/hash.js';
 import { expandHashed, forgetHashed, type HashedMatrix } from '../kernels/hashed_weights/index.js';
 import { gatherRows } from '../kernels/segment_sum/index.js';
+import { addWeightTo, shownNumbers } from './bank_weight.js';
 import { BANK_DEVIATION, checkTile, resolveBuckets, type HashedOptions } from './hashed_options.js';
 import { meantDeviation, virtualInitializer, type Fans } from './virtual_fan.js';
 
@@ -24,13 +25,6 @@ export interface VirtualWeights extends Fans {
   shape?: number[];
 }
 
-/** `addWeight` is protected in the host's types. */
-interface Adds {
-  addWeight(
-    name: string, shape: number[], dtype: 'float32', initializer: Initializer, regularizer: Regularizer | null, trainable: boolean, constraint: Constraint | null,
-  ): LayerVariable; // prettier-ignore
-}
-
 /**
  * What names the hash in the name of a stored weight: the host's loader finds weights by name, so that weights of another seed, tile, sign
  * or version are refused without an extra weight that would say so.
@@ -39,17 +33,6 @@ export const hashIdentity = ({ seed, tile, signHash }: Pick<HashedOptions, 'seed
   `hashed_v${HASH_VERSION}_seed${seed}_tile${tile.join('x')}_${signHash ? 'signed' : 'unsigned'}`;
 
 const IDENTITY = /hashed_v\d+_seed\d+_tile\d+x\d+_(?:un)?signed/;
-
-/** Tensor that a bank gave out → the stored numbers that it shows: some backends copy them, so that their identity is lost. */
-const shownBy = new WeakMap<Tensor, DataId>();
-
-/** A bank's stored weights as a tensor of its own, which the host disposes of; differentiable. */
-export function bankTensor(bank: LayerVariable): Tensor1D {
-  const variable = variableOf(bank) as Tensor as Tensor1D;
-  const shown = tfc.reshape(variable, variable.shape) as Tensor1D;
-  shownBy.set(shown, variable.dataId);
-  return shown;
-}
 
 export class HashedWeights {
   readonly #who: string;
@@ -85,7 +68,7 @@ export class HashedWeights {
       ? { apply: (_shape, dtype) => tfc.tidy(() => tfc.reshape(initializer.apply(weights.shape ?? [rows, columns], dtype), [buckets])) }
       : virtualInitializer(this.#who, initializer, weights);
     const name = this.#plain ? 'kernel' : hashIdentity(this.#options);
-    this.#stored = (layer as unknown as Adds).addWeight(name, [buckets], 'float32', drawn as Initializer, regularizer, true, constraint);
+    this.#stored = addWeightTo(layer, name, [buckets], 'float32', drawn as Initializer, regularizer, true, constraint);
     if (!this.#plain) this.#refuseOthers(layer, this.#stored);
     return this.#stored;
   }
@@ -100,7 +83,7 @@ export class HashedWeights {
     const { rows, columns } = this.#built();
     const stored = this.#storedTensor(bank);
     if (this.#plain) return tfc.reshape(this.#scaled(stored), [rows, columns]);
-    const from = shownBy.get(stored) ?? stored.dataId;
+    const from = shownNumbers(stored);
     if (this.#cached !== null && this.#cached.from !== from) this.#dropCached();
     if (activeTape() !== null) return expandHashed(this.#scaled(stored), this.#built());
     // A variable gets other data whenever it is assigned to; the data's identity is held here and cannot come again.

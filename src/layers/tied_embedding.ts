@@ -5,7 +5,6 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { layers, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { activeScope, activeTape } from '../autodiff/tape.js';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import {
   constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
@@ -14,6 +13,7 @@ import {
 import { denseProduct } from '../kernels/dense_product/index.js';
 import { gatherRows } from '../kernels/segment_sum/index.js';
 import { tokenIds } from '../kernels/token_ids/index.js';
+import { CountedOnce } from './bank_output.js';
 
 export interface TiedEmbeddingArgs extends LayerArgs {
   /** Number of tokens V; their ids are 0 … V − 1. Integer ≥ 1. Required. */
@@ -111,8 +111,7 @@ export class TiedEmbedding extends layers.Layer {
   embeddings: LayerVariable | null = null;
   /** [factorDim, outputDim], with `factorDim` */
   kernel: LayerVariable | null = null;
-  /** Evaluations whose losses have been given. */
-  readonly #counted = new WeakSet<object>();
+  readonly #counted = new CountedOnce();
 
   constructor(args: TiedEmbeddingArgs) {
     // The host's embedding does so too: as the first layer of a Sequential it needs no inputShape.
@@ -182,9 +181,7 @@ export class TiedEmbedding extends layers.Layer {
 
   /** Each loss once per evaluation of the model: the host asks once for every call of the layer. */
   override calculateLosses(): Scalar[] {
-    const evaluation = activeTape() ?? activeScope() ?? {};
-    if (this.#counted.has(evaluation)) return [];
-    this.#counted.add(evaluation);
+    if (!this.#counted.first()) return [];
     return super.calculateLosses();
   }
 

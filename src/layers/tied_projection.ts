@@ -5,14 +5,15 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { layers, SymbolicTensor, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys, describe } from '../checks.js';
+import { checkBoolean, checkKeys } from '../checks.js';
 import {
-  activationOf, initializerOf, LAYER_OPTIONS, layersUpstream, regularizerOf, serialized, variableOf,
+  activationOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
   type Activation, type ActivationIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { denseProduct } from '../kernels/dense_product/index.js';
 import { asFloats } from './hashed_inputs.js';
 import { refuseCallArguments, TiedEmbedding, tiedScores, type Tie } from './tied_embedding.js';
+import { checkOwnerOption, findOwner, type OwnerKind } from './upstream_owner.js';
 
 export interface TiedProjectionArgs extends LayerArgs {
   /** Which embedding upstream to tie to, where there are several: the layer, or `{name}`. Default null: the only one. */
@@ -86,11 +87,7 @@ export class TiedProjection extends layers.Layer {
     super(args);
     const who = 'TiedProjection';
     checkKeys(who, args, OPTIONS);
-    const wanted = args.embedding ?? null;
-    if (wanted !== null && typeof wanted.name !== 'string') {
-      throw new Error(`${who}: embedding must be a tiedEmbedding layer or {name: its name}, got ${describe(wanted)}.`);
-    }
-    this.#wanted = wanted;
+    this.#wanted = checkOwnerOption(who, 'embedding', 'tiedEmbedding', args.embedding);
     this.projection = checkBoolean(who, 'projection', args.projection ?? false);
     this.useBias = checkBoolean(who, 'useBias', args.useBias ?? true);
     this.activation = activationOf(who, 'activation', args.activation);
@@ -110,7 +107,7 @@ export class TiedProjection extends layers.Layer {
     refuseCallArguments(this, kwargs);
     const list = [inputs].flat();
     if (list[0] instanceof SymbolicTensor) {
-      if (list.length === 1) this.#tieTo(findEmbedding(this.name, list[0], this.#wanted));
+      if (list.length === 1) this.#tieTo(findOwner<TiedEmbedding>(this.name, list[0], this.#wanted, EMBEDDING));
       else if (this.#wanted !== null) throw new Error(`${this.name}: got both embedding: {name: '${this.#wanted.name}'} and a table as input. Leave one of them out.`);
     }
     return super.apply(inputs, kwargs as never);
@@ -207,23 +204,12 @@ function tieSizes(who: string, tie: Shape[]): { inputDim: number; outputDim: num
   return { inputDim: table[0] as number, outputDim: (kernel ?? table)[1] as number };
 }
 
-/** The one embedding that `tensor` is computed from, or the one of that name. */
-function findEmbedding(who: string, tensor: SymbolicTensor, wanted: { name: string } | null): TiedEmbedding {
-  const upstream = layersUpstream(tensor);
-  // By name of the class: another copy of this package in the same page has another class.
-  const embeddings = upstream.filter((layer): layer is TiedEmbedding => layer.getClassName() === TiedEmbedding.className);
-  const found = wanted === null ? embeddings : embeddings.filter((layer) => layer === wanted || (!(wanted instanceof layers.Layer) && layer.name === wanted.name));
-  if (found.length === 1) return found[0];
-  const names = (list: layers.Layer[]) => list.map(({ name }) => `'${name}'`).join(', ');
-  if (found.length > 1) {
-    throw new Error(`${who}: its input comes from several tiedEmbedding layers: ${names(found)}. Say which: tiedProjection({embedding: {name: '${found[0].name}'}}).`);
-  }
-  const what = wanted === null ? 'no tiedEmbedding' : `no tiedEmbedding '${wanted.name}'`;
-  throw new Error(
-    `${who}: there is ${what} upstream of its input (upstream: ${names(upstream)}). Apply it to what is computed from a tiedEmbedding's vectors; ` +
-      'where the embedding is in another model, hand its table over: tiedEmbedding({outputTable: true}), tiedProjection().apply([hidden, table]).',
-  );
-}
+const EMBEDDING: OwnerKind = {
+  className: TiedEmbedding.className,
+  factory: 'tiedEmbedding',
+  say: (name) => `tiedProjection({embedding: {name: '${name}'}})`,
+  fix: 'Apply it to what is computed from a tiedEmbedding\'s vectors; where the embedding is in another model, hand its table over: tiedEmbedding({outputTable: true}), tiedProjection().apply([hidden, table]).',
+};
 
 /** The output side of a {@link tiedEmbedding}. See {@link TiedProjection}. */
 export function tiedProjection(args: TiedProjectionArgs = {}): TiedProjection {

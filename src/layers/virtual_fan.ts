@@ -39,7 +39,7 @@ export function virtualInitializer(who: string, initializer: Initializer, fans: 
     return initializers.randomUniform({ minval: -limit, maxval: limit, seed });
   }
   if (['Orthogonal', 'Identity'].includes(initializer.getClassName())) {
-    throw new Error(`${who}: kernelInitializer '${initializer.getClassName()}' gives every weight its place, which hashing does not keep. Use glorotNormal, heNormal or another whose weights are independent.`);
+    throw new Error(`${who}: kernelInitializer '${initializer.getClassName()}' gives every weight its place, which shared weights do not keep. Use glorotNormal, heNormal or another whose weights are independent.`);
   }
   return initializer;
 }

@@ -137,7 +137,7 @@ describe('HashedDense', () => {
     // The host's normal ones are cut at two standard deviations: 0.88 of the spread remains.
     await expectDeviation(initializers.heNormal({ seed: 1 }), 0.8796 * Math.sqrt(2 / 300));
     await expectDeviation(initializers.randomUniform({ minval: -0.3, maxval: 0.3, seed: 1 }), 0.3 / Math.sqrt(3));
-    expect(() => build('orthogonal')).toThrow("HashedDense: kernelInitializer 'Orthogonal' gives every weight its place, which hashing does not keep.");
+    expect(() => build('orthogonal')).toThrow("HashedDense: kernelInitializer 'Orthogonal' gives every weight its place, which shared weights do not keep.");
     const unhashed = network({ units: 6, compression: 1, kernelInitializer: 'identity' }).layer;
     expect(await values(kernelOf(unhashed))).toEqual(await values(tf.eye(6)));
   });
