@@ -40,7 +40,10 @@ export type { NormalizationChoice, NormalizationOptions } from './layers/recursi
 export type { Readout } from './layers/recursion/readout.js';
 export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
 export type { RecursiveConvArgs } from './layers/recursion/recursion_options.js';
+export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
 export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
+export { TemplateBank, templateBank, type TemplateBankArgs } from './layers/template_bank.js';
+export { TemplateConv2D, templateConv2d, type TemplateConv2DArgs } from './layers/template_conv2d.js';
 export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';

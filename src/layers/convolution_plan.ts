@@ -5,8 +5,8 @@ import type { Shape } from '@tensorflow/tfjs-layers';
 import { activeTape } from '../autodiff/tape.js';
 import { checkChoice, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { activationOf, type Activation, type ActivationIdentifier } from '../host.js';
-import { convolve, type ConvolveArgs } from '../kernels/convolution/index.js';
-import { shapeText } from './hashed_inputs.js';
+import { groupedConvolve } from '../kernels/convolution/index.js';
+import { asFloats, shapeText } from './hashed_inputs.js';
 
 export interface ConvolutionPlanArgs {
   /** Number of output channels. Required. */
@@ -87,9 +87,9 @@ export class ConvolutionPlan {
     return inputs;
   }
 
-  /** activation(x ∗ filter + bias), filter [rows, columns, inputs / groups, filters]. */
-  apply(input: Tensor, filter: Tensor4D, bias: Tensor1D | null): Tensor {
-    const numbers = (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')) as Tensor4D;
+  /** activation(x ∗ filter + bias), filter [rows, columns, inputs / groups, filters]; `layer` names the layer in errors. */
+  apply(layer: string, input: Tensor, filter: Tensor4D, bias: Tensor1D | null): Tensor {
+    const numbers = asFloats(`${this.#who}: layer '${layer}'`, input as Tensor4D);
     const first = this.channelAxis === 1;
     const x = first ? tfc.transpose(numbers, [0, 2, 3, 1]) : numbers;
     const y = this.#channelsLast(x, filter, bias);
@@ -131,12 +131,4 @@ export class ConvolutionPlan {
       activation: this.activation.getClassName(),
     };
   }
-}
-
-/** A convolution of each group of channels by itself; filter [rows, columns, inputs / groups, filters]. */
-function groupedConvolve(x: Tensor4D, filter: Tensor4D, groups: number, args: ConvolveArgs): Tensor4D {
-  if (groups === 1) return convolve(x, filter, args);
-  const inputs = tfc.split(x, groups, 3) as Tensor4D[];
-  const filters = tfc.split(filter, groups, 3) as Tensor4D[];
-  return tfc.concat(inputs.map((channels, g) => convolve(channels, filters[g], args)), 3);
 }

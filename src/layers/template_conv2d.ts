@@ -127,7 +127,7 @@ export class TemplateConv2D extends layers.Layer {
       this.invokeCallHook(inputs, kwargs);
       const { input, bank } = this.#use.tensors(inputs);
       const kernel = combineTemplates(bank[0], variableOf(this.coefficients!)) as Tensor4D;
-      return this.plan.apply(input, kernel, this.bias && (variableOf(this.bias) as Tensor as Tensor1D));
+      return this.plan.apply(this.name, input, kernel, this.bias && (variableOf(this.bias) as Tensor as Tensor1D));
     });
   }
 

@@ -31,15 +31,15 @@ const values = async (x: tf.Tensor | tf.Tensor[] | SymbolicTensor | SymbolicTens
 
 /** The virtual kernel of a built layer, [height, width, inputs / groups, filters], from the definition of the hash. */
 async function virtualKernel(layer: HashedConv2D, inputs: number, { tile = [1, 1], seed = 0, signHash = true }: Partial<HashedConv2DArgs>): Promise<tf.Tensor4D> {
-  const [height, width] = layer.kernelSize;
-  const depth = inputs / layer.groups;
-  const matrix: HashedMatrix = { rows: height * width * depth, columns: layer.filters, tile, seed, signed: signHash };
+  const [height, width] = layer.plan.kernelSize;
+  const depth = inputs / layer.plan.groups;
+  const matrix: HashedMatrix = { rows: height * width * depth, columns: layer.plan.filters, tile, seed, signed: signHash };
   const stored = await layer.kernel!.read().data();
   const numbers = Array.from({ length: matrix.rows * matrix.columns }, (_, at) => {
     const { index, factor } = locate(matrix, stored.length, Math.floor(at / matrix.columns), at % matrix.columns);
     return stored[index] * factor;
   });
-  return tf.tensor4d(numbers, [height, width, depth, layer.filters]);
+  return tf.tensor4d(numbers, [height, width, depth, layer.plan.filters]);
 }
 
 describe('hashedConv2d', () => {
