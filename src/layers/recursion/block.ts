@@ -1,8 +1,9 @@
 /** What one recursion computes: convolutions with what is around them, and layers of the host, one after the other. */
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { layers, type Shape } from '@tensorflow/tfjs-layers';
+import { layers, type LayersModel, type Shape } from '@tensorflow/tfjs-layers';
 import { describe } from '../../checks.js';
-import type { Layer } from '../../host.js';
+import { allLayers, type Layer } from '../../host.js';
+import { applied, builtFor } from '../outer_layer.js';
 import { ConvolutionUnit, type ConvolutionArgs } from './convolution_unit.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
 
@@ -18,7 +19,7 @@ export class Block {
   constructor(who: string, parts: readonly BlockPart[]) {
     this.#who = who;
     this.#parts = parts.map((part, i) => {
-      if (isLayerPart(part)) return part;
+      if (isLayerPart(part)) return checkedLayer(who, part);
       if (typeof part !== 'object' || part === null || Array.isArray(part)) throw new Error(`${who}: expected a list of layers and of options of convolutions, {kernelSize, …}, got ${describe(part)}.`);
       return new ConvolutionUnit(parts.length === 1 ? who : `${who}: part ${i}`, part);
     });
@@ -42,14 +43,23 @@ export class Block {
         counts = counts.map((count) => part.channels(count));
       } else {
         if (counts.some((count) => count !== counts[0])) throw new Error(`${this.#who}: with connection 'dense' the block must begin with a convolution {kernelSize, filters, …}, not with the layer '${part.name}'.`);
+        if (!tied) throw new Error(`${this.#who}: tied false is for convolutions given by their options: the layer '${part.name}' has one set of weights.`);
+        builtFor(this.#who, part, [[...space, counts[0]]]);
         counts = counts.map((count) => layerChannels(this.#who, part, [...space, count]));
       }
     });
   }
 
   apply(x: Tensor, context: LoopContext): Tensor {
-    return this.#parts.reduce((h, part) => (part instanceof ConvolutionUnit ? part.apply(h, context) : (part.apply(h, { training: context.training }) as Tensor)), x);
+    return this.#parts.reduce((h, part) => (part instanceof ConvolutionUnit ? part.apply(h, context) : applied(part, [h], { training: context.training })[0]), x);
   }
+}
+
+/** @throws Error for layers with running statistics, which all recursions would share. */
+function checkedLayer(who: string, part: Layer): Layer {
+  const statistics = allLayers({ layers: [part] } as unknown as LayersModel).find((layer) => 'movingMean' in layer || layer.getClassName() === 'BatchNormalization');
+  if (statistics === undefined) return part;
+  throw new Error(`${who}: the layer '${statistics.name}' (${statistics.getClassName()}) would share its running statistics between recursions, which breaks training. Use a part {normalization: 'perRecursion'} in its place.`);
 }
 
 function layerChannels(who: string, layer: Layer, shape: Shape): number {

@@ -1,6 +1,7 @@
 /** The loop of a recursive layer: fixed, or with gates that let samples out. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D } from '@tensorflow/tfjs-core';
+import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
 import { withoutTape } from '../../autodiff/tape.js';
 import type { LoopContext } from './loop_context.js';
 import { agreement, hard, mixed, type LoopGate } from './loop_gate.js';
@@ -11,6 +12,8 @@ export interface LoopArgs {
   gate: LoopGate | null;
   /** Whether a step sees all states, or the last one only. */
   keepsAll: boolean;
+  /** Compute recursions again in the gradient, of these variables; null: keep what they made. */
+  checkpointed: readonly Tensor[] | null;
   /** h_d from x and h_1 … h_{d−1}, or from h_{d−1} alone. */
   step: (x: Tensor, states: readonly Tensor[], context: LoopContext) => Tensor;
 }
@@ -27,13 +30,12 @@ export interface LoopResult {
 /** Per sample: the product of all decisions so far, the same of hard decisions, and the sum of the former over the recursions. */
 type GateState = [alive: Tensor1D, entered: Tensor1D, depth: Tensor1D];
 
-type ChainStep = (state: readonly Tensor[], inputs: readonly Tensor[]) => Tensor[];
-
 export function recur(x: Tensor, args: LoopArgs): LoopResult {
   const { gate, recursions, training } = args;
   if (gate !== null && !training) return inferred(x, gate, args);
   const begin = gate === null ? [] : begun(x);
-  const end = chainOf(args).reduce<readonly Tensor[]>((state, step) => step(state, [x]), begin);
+  const chain = chainOf(args);
+  const end = args.checkpointed === null ? chain.reduce<readonly Tensor[]>((state, step) => step(state, [x]), begin) : checkpointed(chain, begin, { inputs: [x], variables: args.checkpointed });
   return { states: end.slice(begin.length), depths: gate === null ? null : (end[2] as Tensor1D), computed: recursions };
 }
 
@@ -53,7 +55,8 @@ function chainOf({ recursions, training, gate, keepsAll, step }: LoopArgs): Chai
     return (state, [x]) => {
       const [before, states] = [state.slice(0, 3) as GateState, state.slice(3)];
       const [alive, entered, depth] = recursion === 0 ? counting(before) : decided(before, gate.decide(states.at(-1)!, recursion, training));
-      const after = step(x, states, contextOf(recursion, entered));
+      // No gradient goes through who counts for statistics.
+      const after = step(x, states, contextOf(recursion, withoutTape(() => tfc.clone(entered))));
       return [alive, entered, depth, ...appended(keepsAll, states, recursion === 0 ? after : mixed(alive, after, states.at(-1)!))];
     };
   });
@@ -63,7 +66,7 @@ const counting = ([alive, entered, depth]: GateState): GateState => [alive, ente
 
 function decided([alive, entered, depth]: GateState, decision: Tensor1D): GateState {
   const on = tfc.mul(alive, decision) as Tensor1D;
-  return counting([on, withoutTape(() => tfc.mul(entered, hard(decision))) as Tensor1D, depth]);
+  return counting([on, tfc.mul(entered, withoutTape(() => hard(decision))) as Tensor1D, depth]);
 }
 
 /** In inference decisions are hard: where all samples of a batch agree to leave, what remains is not computed. */

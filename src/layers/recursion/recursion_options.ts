@@ -1,7 +1,7 @@
 /** What a recursive convolution is made with, checked. */
 import type { serialization } from '@tensorflow/tfjs-core';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast } from '../../checks.js';
-import { activationOf, LAYER_OPTIONS, serialized, type Activation, type ActivationIdentifier, type LayerArgs } from '../../host.js';
+import { activationOf, LAYER_OPTIONS, revivedLayer, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs } from '../../host.js';
 import { isLayerPart, type BlockPart } from './block.js';
 import { checkShuffle, type ShuffleOptions } from './channels.js';
 import { CONNECTIONS, type Connection } from './connection.js';
@@ -32,9 +32,11 @@ export interface RecursiveConvArgs extends LayerArgs, ConvolutionArgs {
   everyStep?: boolean;
   /** Each sample's state decides before each recursion but the first whether there is another ({} for the defaults). Default null: all go through all. */
   gate?: GateArgs | null;
+  /** Computes the insides of recursions again in the gradient instead of keeping them: memory grows with √recursions, time by a third. Default false. */
+  checkpoint?: boolean;
 }
 
-const OWN = ['recursions', 'block', 'tied', 'connection', 'stateActivation', 'shuffle', 'head', 'readout', 'fusion', 'everyStep', 'gate'] as const;
+const OWN = ['recursions', 'block', 'tied', 'connection', 'stateActivation', 'shuffle', 'head', 'readout', 'fusion', 'everyStep', 'gate', 'checkpoint'] as const;
 
 export interface RecursionOptions {
   recursions: number;
@@ -48,6 +50,7 @@ export interface RecursionOptions {
   fusion: ConvolutionArgs | null;
   everyStep: boolean;
   gate: Required<GateArgs> | null;
+  checkpoint: boolean;
 }
 
 /** @throws Error for options that are unknown, out of range or do not go together. */
@@ -76,6 +79,7 @@ export function checkRecursion(who: string, args: RecursiveConvArgs): RecursionO
     head: args.head == null ? null : partList(who, 'head', args.head),
     fusion: readout === 'fusion' || readout === 'memory' ? { ...byDefault, ...args.fusion } : null,
     everyStep: checkBoolean(who, 'everyStep', args.everyStep ?? false),
+    checkpoint: checkBoolean(who, 'checkpoint', args.checkpoint ?? false),
   }; // prettier-ignore
 }
 
@@ -92,6 +96,17 @@ const givenOf = (args: object, names: readonly string[]): Record<string, unknown
 /** What was given, as a config holds it: objects as `{className, config}`, the rest as it is. */
 export function recursionConfig(args: RecursiveConvArgs): serialization.ConfigDict {
   return configOf(givenOf(args, [...OWN, ...CONVOLUTION_OPTIONS])) as serialization.ConfigDict;
+}
+
+/** The layers that were given as parts of a block or head. */
+export const layersOf = ({ block, head }: Partial<RecursiveConvArgs>): Layer[] => [block, head].flat().filter(isLayerPart);
+
+/** What {@link recursionConfig} made, with the layers in it again. */
+export function revivedParts(who: string, config: serialization.ConfigDict, customObjects?: serialization.ConfigDict): serialization.ConfigDict {
+  const revived = (part: unknown) => ((part as { className?: string } | null)?.className === undefined ? part : revivedLayer(who, part, customObjects));
+  const parts = (value: unknown) => (Array.isArray(value) ? value.map(revived) : revived(value));
+  const given = Object.entries(config).map(([key, value]) => [key, key === 'block' || key === 'head' ? parts(value) : value]);
+  return Object.fromEntries(given) as serialization.ConfigDict;
 }
 
 function configOf(value: unknown): unknown {

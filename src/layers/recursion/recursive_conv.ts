@@ -5,10 +5,11 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor, Tensor1D } from '@tensorflow/tfjs-core';
-import { layers, type Shape } from '@tensorflow/tfjs-layers';
+import type { layers, Shape } from '@tensorflow/tfjs-layers';
 import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
 import { describe } from '../../checks.js';
 import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
+import { OuterLayer, shapeList } from '../outer_layer.js';
 import { Block } from './block.js';
 import { channelShuffle, checkShuffledChannels } from './channels.js';
 import { blockInputs, connected } from './connection.js';
@@ -17,7 +18,7 @@ import { recur } from './loop.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
 import { LoopGate } from './loop_gate.js';
 import { fusionInputs, needsAll, sum, weightedFusion } from './readout.js';
-import { checkRecursion, recursionConfig, type RecursionOptions, type RecursiveConvArgs } from './recursion_options.js';
+import { checkRecursion, layersOf, recursionConfig, revivedParts, type RecursionOptions, type RecursiveConvArgs } from './recursion_options.js';
 
 const WHO = 'RecursiveConv';
 
@@ -45,6 +46,9 @@ const WHO = 'RecursiveConv';
  * model.add(recursiveConv({kernelSize: 3, recursions: 9, activation: 'relu', connection: 'inputSkip'}));
  * ```
  *
+ * A block of the host's layers, such as `layers.conv2d({padding: 'same', …})`, is applied with its weights, counted and saved once. With
+ * `checkpoint` the insides of the recursions are computed again in the gradient instead of kept: memory grows with their square root.
+ *
  * Convolutions keep the size ('same', strides 1) and train on every backend, wasm included, without `registerMissingKernels`. Dilated ones
  * too, which the host's cannot.
  *
@@ -56,7 +60,7 @@ const WHO = 'RecursiveConv';
  *
  * @throws Error for options that do not go together, channels that cannot be added, shuffled or grouped, and strides.
  */
-export class RecursiveConv extends layers.Layer {
+export class RecursiveConv extends OuterLayer {
   /** @nocollapse */
   static readonly className = 'RecursiveConv';
   readonly recursions: number;
@@ -77,11 +81,13 @@ export class RecursiveConv extends layers.Layer {
   readonly #gate: LoopGate | null;
   readonly #norms: GradientNorms;
   #stepWeights: LayerVariable | null = null;
+  /** Those that the recursions use. */
+  #chainWeights: LayerVariable[] = [];
   #depths: Tensor1D | null = null;
   #cost: Scalar | null = null;
 
   constructor(args: RecursiveConvArgs) {
-    super(args ?? {});
+    super(WHO, args ?? {}, layersOf(args ?? {}));
     this.#options = checkRecursion(WHO, args);
     this.#args = args;
     const { recursions, block, head, fusion, gate } = this.#options;
@@ -106,13 +112,14 @@ export class RecursiveConv extends layers.Layer {
     const { space, inputs, memories, states, outputs, fused } = this.#plan(inputShape);
     const owner: WeightOwner = { add: (...args) => this.#add(...args) };
     this.#block.build(owner, blockInputs(connection, recursions, inputs, states), space, { tied, prefix: '' });
+    this.#gate?.build(WHO, owner, states, recursions);
+    this.#chainWeights = this.trainableWeights;
     this.#head?.build(owner, [states], space, { tied: true, prefix: '_head' });
     if (fusion !== null) {
       const seen = recursions * outputs + inputs + memories;
       this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
       this.#fusion.build(owner, [seen], space, { tied: true, prefix: '_fusion' });
     }
-    this.#gate?.build(WHO, owner, states, recursions);
     if (this.#gate !== null && this.#gate.options.cost > 0) this.addLoss(() => this.#takeCost());
     if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
     if (this.#isSingle) [this.kernel, this.bias] = [this.#block.units[0].kernels[0] ?? null, this.#block.units[0].biases[0] ?? null];
@@ -161,10 +168,14 @@ export class RecursiveConv extends layers.Layer {
 
   /** h_1 … h_D, or h_D alone where nobody needs the others. */
   #recur(x: Tensor, training: boolean): Tensor[] {
-    const { connection, everyStep, readout } = this.#options;
+    const { checkpoint, connection, everyStep, readout } = this.#options;
     const comeOut = everyStep || needsAll(readout);
     const step = (input: Tensor, states: readonly Tensor[], context: LoopContext) => this.#step(input, states, context);
-    const { states, depths, computed } = recur(x, { recursions: this.recursions, training, gate: this.#gate, keepsAll: comeOut || connection === 'dense', step });
+    const { states, depths, computed } = recur(x, {
+      recursions: this.recursions, training, gate: this.#gate, step,
+      keepsAll: comeOut || connection === 'dense',
+      checkpointed: checkpoint && isRecording() ? this.#chainWeights.map(variableOf) : null,
+    }); // prettier-ignore
     this.#note(depths, computed, training);
     return comeOut ? states : states.slice(-1);
   }
@@ -236,6 +247,11 @@ export class RecursiveConv extends layers.Layer {
     if (this.#isSingle && this.biasRegularizer !== null) config['biasRegularizer'] = serialized(this.biasRegularizer);
     return config;
   }
+
+  /** @nocollapse */
+  static override fromConfig<T extends serialization.Serializable>(cls: serialization.SerializableConstructor<T>, config: serialization.ConfigDict, customObjects?: serialization.ConfigDict): T {
+    return new cls(revivedParts(WHO, config, customObjects));
+  }
 }
 
 interface ChannelPlan {
@@ -251,7 +267,6 @@ interface ChannelPlan {
   fused: number;
 }
 
-const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);
 const shown = (shape: Shape): string => describe(shape.map((length) => length ?? 'null'));
 
 /** A convolution, or a block of them, applied several times with one set of weights. See {@link RecursiveConv}. */

@@ -80,6 +80,13 @@ describe('recursiveConv keeps the layer contract: a block over sequences, with m
     inputShape: [6, 4], parameters: 2 * (3 * 4 * 2 + 8 + 4 * 4) + 4 * 8 + 4 * 2 + 2, masking: 'refuses',
   })); // prettier-ignore
 
+describe('recursiveConv keeps the layer contract: layers as a block, with checkpoints', () =>
+  layerContract({
+    create: recursiveConv,
+    args: { ...named(), block: layers.dense({ units: 3, activation: 'tanh', name: 'inner_dense' }), recursions: 3, connection: 'residual' as const, checkpoint: true },
+    inputShape: [2, 3, 3], parameters: 12, masking: 'refuses', learningRate: 0.02,
+  })); // prettier-ignore
+
 function trained(layer: RecursiveConv | layers.Layer, data: tf.Tensor) {
   const given = input({ shape: data.shape.slice(1) });
   return functionalModel({ inputs: given, outputs: layer.apply(given) as SymbolicTensor });
@@ -169,6 +176,44 @@ describe('recursiveConv', () => {
     }
   });
 
+  it('repeats layers of the host as a block, whose weights and losses count once', async () => {
+    const conv = () => layers.conv2d({ filters: 4, kernelSize: 3, padding: 'same', activation: 'tanh', kernelInitializer: initializers.glorotNormal({ seed: 7 }), kernelRegularizer: regularizers.l2({ l2: 0.1 }), name: `inner_${++made}` });
+    const inner = conv();
+    const layer = recursiveConv({ block: [inner, layers.dropout({ rate: 0.5, name: `drop_${++made}` })], recursions: 3, connection: 'residual' });
+    const model = trained(layer, x());
+    expect(model.countParams()).toBe(9 * 16 + 4);
+    expect(layer.calculateLosses()).toHaveLength(1);
+    const step = (h: tf.Tensor) => tf.add(inner.apply(h) as tf.Tensor, h);
+    const expected = step(step(step(x())));
+    expectNear('y', await (model.predict(x()) as tf.Tensor).data(), await expected.data(), 1e-5);
+  });
+
+  it('has the same gradients with checkpoints, and updates running statistics once', async () => {
+    const args = { kernelSize: 3, recursions: 5, connection: 'residual' as const, activation: 'tanh' as const, normalization: 'perRecursion' as const, readout: 'weighted' as const, kernelInitializer: initializers.glorotNormal({ seed: 9 }) };
+    const variants = [{ gate: null, everyStep: false }, { gate: { cost: 0.1 }, everyStep: false }, { gate: null, everyStep: true }];
+    for (const { gate, everyStep } of variants) {
+      const [plain, kept] = [false, true].map((checkpoint) => recursiveConv({ ...args, gate, everyStep, checkpoint }));
+      for (const layer of [plain, kept]) {
+        layer.build(x().shape);
+        layer.watchesGradients = true;
+      }
+      kept.setWeights(plain.getWeights());
+      const gradients = (layer: RecursiveConv) =>
+        tf.variableGrads(() => {
+          const outputs = [layer.apply(x(), { training: true }) as tf.Tensor].flat();
+          return tf.addN([...outputs.map((y) => tf.sum(tf.square(y))), ...layer.calculateLosses()]) as tf.Scalar;
+        }, layer.trainableWeights.map((weight) => weight.read() as tf.Variable)); // prettier-ignore
+      const [a, b] = [gradients(plain), gradients(kept)];
+      expectNear('loss', await b.value.data(), await a.value.data(), 1e-5);
+      for (const [i, weight] of plain.trainableWeights.entries()) {
+        const name = (kept.trainableWeights[i].read() as tf.Variable).name;
+        expectNear(weight.name, await b.grads[name].data(), await a.grads[(weight.read() as tf.Variable).name].data(), 1e-4, 1e-3);
+      }
+      expectNear('gradient norms', await kept.gradientNorms(), await plain.gradientNorms(), 1e-4);
+      for (const [i, weight] of plain.nonTrainableWeights.entries()) expectNear(weight.name, await kept.nonTrainableWeights[i].read().data(), await weight.read().data(), 1e-5);
+    }
+  });
+
   it('says what is wrong', () => {
     const made = (args: Partial<RecursiveConvArgs>) => recursiveConv({ kernelSize: 3, recursions: 2, ...args });
     const built = (args: Partial<RecursiveConvArgs>, shape: number[] | number[][] = [1, 5, 5, 6]) => () => made({ name: 'wrong', ...args }).build(shape);
@@ -184,6 +229,10 @@ describe('recursiveConv', () => {
     expect(() => made({ fusion: { kernelSize: 1 } })).toThrow("fusion is for readout 'fusion' or 'memory', got readout 'last'.");
     expect(() => made({ depthMultiplier: 2, filters: 4 })).toThrow('a depthwise convolution has no filters and no groups');
     expect(() => made({ normalization: { scope: 'each' as never } })).toThrow("normalization: scope must be one of 'perRecursion', 'shared', got 'each'.");
+    const block = (...parts: layers.Layer[]) => () => recursiveConv({ block: parts, recursions: 2 }).build([1, 5, 5, 6]);
+    expect(block(layers.batchNormalization({ name: 'norm' }))).toThrow("RecursiveConv: block: the layer 'norm' (BatchNormalization) would share its running statistics between recursions, which breaks training. Use a part {normalization: 'perRecursion'} in its place.");
+    expect(block(layers.conv2d({ filters: 6, kernelSize: 3, name: 'shrinks' }))).toThrow("the layer 'shrinks' of the block makes [1, 3, 3, 6] of [1, 5, 5, 6]: a recursion keeps the size of its state. Use padding 'same' and strides 1.");
+    expect(() => recursiveConv({ block: layers.activation({ activation: 'relu', name: 'act' }), recursions: 2, tied: false }).build([1, 5, 5, 6])).toThrow("tied false is for convolutions given by their options: the layer 'act' has one set of weights.");
     expect(built({ filters: 8, connection: 'residual' })).toThrow("RecursiveConv 'wrong': the block makes 8 channels of 6, and they must be as many: connection 'residual' adds them.");
     expect(built({ filters: 8 })).toThrow('the next recursion takes what this one makes');
     expect(built({ shuffle: 4 })).toThrow('shuffle: groups must divide the channels of the state, got 4 groups and 6 channels.');
