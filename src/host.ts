@@ -269,6 +269,23 @@ export function withReads<T>(values: ReadonlyMap<LayerVariable, Tensor>, f: () =
   }
 }
 
+/** Weights for a layer to use in the place of its own, by the property that holds them. */
+export interface LayerWeights {
+  layer: Layer;
+  weights: Record<string, LayerVariable>;
+}
+
+/** Runs `f` while the layers read and write these weights instead of their own. */
+export function withWeights<T>(replacements: readonly LayerWeights[], f: () => T): T {
+  const before = replacements.map(({ layer, weights }) => Object.fromEntries(Object.keys(weights).map((key) => [key, (layer as unknown as Open)[key]])));
+  replacements.forEach(({ layer, weights }) => Object.assign(layer, weights));
+  try {
+    return f();
+  } finally {
+    replacements.forEach(({ layer }, i) => Object.assign(layer, before[i]));
+  }
+}
+
 /** The tf.Variable behind a layer's weight (`read()` returns that same object at every call). */
 export const variableOf = (weight: LayerVariable): Variable => weight.read() as Variable;
 

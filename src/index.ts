@@ -1,4 +1,5 @@
 /** The front door: every public name. */
+export { checkpointed, type ChainStep, type CheckpointedArgs } from './autodiff/checkpoint.js';
 export { linearize, type Linearization } from './autodiff/linearize.js';
 export { DEQMonitor, deqMonitor, type DEQMonitorArgs } from './callbacks/deq_monitor.js';
 export { DEQSchedule, deqSchedule, type DEQScheduleArgs, type DEQSettings } from './callbacks/deq_schedule.js';
@@ -20,6 +21,9 @@ export { registerMissingKernels } from './kernels/missing_kernels.js';
 export { DEQLayer, deqLayer } from './layers/deq_layer.js';
 export type { DEQLayerArgs, JacobianPenaltyOptions } from './layers/deq_options.js';
 export type { DEQReport } from './layers/deq_record.js';
+export type { DepthPattern } from './layers/depth/pattern.js';
+export { RecurrentDepth, recurrentDepth, type RecurrentDepthArgs } from './layers/depth/recurrent_depth.js';
+export type { Signal } from './layers/depth/signals.js';
 export { FeatureHashing, featureHashing, hashTokens, type FeatureHashingArgs, type HashedTokens, type HashTokensArgs } from './layers/feature_hashing.js';
 export { HashedBank, hashedBank, type HashedBankArgs } from './layers/hashed_bank.js';
 export { HashedConv2D, hashedConv2d, type HashedConv2DArgs } from './layers/hashed_conv2d.js';
