@@ -1,6 +1,7 @@
 /** The front door: every public name. */
 export { checkpointed, type ChainStep, type CheckpointedArgs } from './autodiff/checkpoint.js';
 export { linearize, type Linearization } from './autodiff/linearize.js';
+export { AttentionSharing, attentionSharing, type AttentionSharingArgs, type SharingRecord } from './callbacks/attention_sharing.js';
 export { DEQMonitor, deqMonitor, type DEQMonitorArgs } from './callbacks/deq_monitor.js';
 export { DEQSchedule, deqSchedule, type DEQScheduleArgs, type DEQSettings } from './callbacks/deq_schedule.js';
 export { GrOWLProximal, growlProximal, type GrOWLProximalArgs } from './callbacks/growl_proximal.js';
@@ -8,16 +9,17 @@ export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs 
 export type { QuantizationReport } from './callbacks/quantization_report.js';
 export { RowTying, rowTying, type ClusterRows, type RowTyingArgs, type TiedLayer } from './callbacks/row_tying.js';
 export { SharedValues, sharedValues, type SharedValuesArgs } from './callbacks/shared_values.js';
+export { SupervisionDecay, supervisionDecay, type SupervisionDecayArgs } from './callbacks/supervision_decay.js';
 export { optimalClusters, type OptimalClusters } from './clustering/optimal_clusters.js';
 export { compressModel, type CompressedModel, type CompressModelArgs } from './compress_model/compress_model.js';
 export type { CompressionOptions } from './compress_model/options.js';
 export type { CompressedWeight, CompressionReport } from './compress_model/report.js';
-export { SupervisionDecay, supervisionDecay, type SupervisionDecayArgs } from './callbacks/supervision_decay.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
+export { CachedDecoding, cachedDecoding } from './layers/cached_decoding.js';
 export { DEQLayer, deqLayer } from './layers/deq_layer.js';
 export type { DEQLayerArgs, JacobianPenaltyOptions } from './layers/deq_options.js';
 export type { DEQReport } from './layers/deq_record.js';
@@ -34,7 +36,11 @@ export {
   SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
+export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
+export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
 export { PixelShuffle, pixelShuffle, type PixelShuffleArgs } from './layers/pixel_shuffle.js';
+export { PositionEmbedding, positionEmbedding, type PositionEmbeddingArgs } from './layers/position_embedding.js';
+export { QuickLayerNormalization, quickLayerNormalization, type QuickLayerNormalizationArgs } from './layers/quick_layer_normalization.js';
 export type { BlockPart } from './layers/recursion/block.js';
 export type { ShuffleOptions } from './layers/recursion/channels.js';
 export type { Connection } from './layers/recursion/connection.js';
@@ -42,15 +48,15 @@ export type { ConvolutionArgs } from './layers/recursion/convolution_unit.js';
 export type { GateArgs } from './layers/recursion/loop_gate.js';
 export type { NormalizationChoice, NormalizationOptions } from './layers/recursion/loop_normalization.js';
 export type { Readout } from './layers/recursion/readout.js';
-export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
 export type { RecursiveConvArgs } from './layers/recursion/recursion_options.js';
-export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
-export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
+export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
+export { SharedAttention, sharedAttention, type SharedAttentionArgs, type SharingPolicy } from './layers/shared_attention.js';
 export { TemplateBank, templateBank, type TemplateBankArgs } from './layers/template_bank.js';
 export { TemplateConv2D, templateConv2d, type TemplateConv2DArgs } from './layers/template_conv2d.js';
 export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
 export { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from './layers/tied_embedding.js';
 export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layers/tied_projection.js';
+export { transformerCell, type TransformerCellArgs } from './layers/transformer_cell.js';
 export { WeightedFusion, weightedFusion } from './layers/weighted_fusion.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';
 export { fixedPointCorrection, type FixedPointCorrectionArgs } from './losses/fixed_point_correction.js';
@@ -86,3 +92,4 @@ export { spectralRadius, type SpectralRadiusArgs } from './solvers/spectral_radi
 export { Unrolled, unrolled, type UnrolledArgs } from './solvers/unrolled.js';
 export { factorTiedRows, type FactoredLayer, type FactoredModel, type FactorTiedRowsArgs } from './surgery/factor_tied_rows.js';
 export { removeDeadUnits, type RemoveDeadUnitsArgs, type RemovedUnits, type SmallerModel } from './surgery/remove_dead_units.js';
+export { removeUnusedProjections, type CompactModel } from './surgery/remove_unused_projections.js';

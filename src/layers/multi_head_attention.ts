@@ -13,6 +13,7 @@ import {
 import { attentionWeights, joinHeads, splitHeads, weightedValues } from './attention.js';
 import { planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
 import { projected } from './attention_projection.js';
+import { activeCache } from './decoding_cache.js';
 
 export interface MultiHeadAttentionArgs extends LayerArgs {
   /** Number of heads. Integer ≥ 1. Required. */
@@ -188,29 +189,60 @@ export class MultiHeadAttention extends layers.Layer {
     });
   }
 
-  /** The attention weights [batch, numHeads, query time, key time] of a built layer for `query` and `key` [batch, time, width]. */
+  /** What maps are made with; none with `mapsInput`. */
+  get queryAndKey(): LayerVariable[] {
+    return [this.queryKernel, this.queryBias, this.keyKernel, this.keyBias].filter((weight) => weight !== null);
+  }
+
+  /**
+   * The attention weights [batch, numHeads, query time, key time] of a built layer for `query` and `key` [batch, time, width]. In a step of
+   * `cachedDecoding` the keys of earlier steps stand before them.
+   */
   maps(query: Tensor, key: Tensor, { mask = null, padding = null }: SeenKeys = {}): Tensor4D {
     if (this.queryKernel === null || this.keyKernel === null) {
       throw new Error(`MultiHeadAttention '${this.name}': has no weights for query and key, ${this.mapsInput ? 'since mapsInput is true' : 'since it is not built'}.`);
     }
-    const seen = widenedMask(this.name, mask, [query.shape[0], this.numHeads, query.shape[1]!, key.shape[1]!]);
-    const known = padding === null ? null : widenedMask(this.name, padding, [key.shape[0], 1, 1, key.shape[1]!]);
+    const [queries, keys] = [this.#heads(query, this.queryKernel, this.queryBias), this.#keys(query, key)];
+    const seen = widenedMask(this.name, mask, [query.shape[0], this.numHeads, query.shape[1]!, keys.shape[2]]);
+    // An embedding that masks does so at every step.
+    const slot = padding === null || key !== query ? undefined : activeCache()?.slot(this, 'padding');
+    const known = widenedMask(this.name, slot?.extended(tfc.cast(padding!, 'float32'), 1, key) ?? padding, [key.shape[0], 1, 1, keys.shape[2]]);
     const both = seen !== null && known !== null ? tfc.mul(tfc.cast(tfc.notEqual(seen, 0), 'float32'), known) : (seen ?? known);
-    const heads = (x: Tensor, kernel: LayerVariable, bias: LayerVariable | null) => splitHeads(projected(x, kernel, bias), this.numHeads);
-    return attentionWeights(heads(query, this.queryKernel, this.queryBias), heads(key, this.keyKernel, this.keyBias), { mask: both, causal: this.causal });
+    return attentionWeights(queries, keys, { mask: both, causal: this.causal });
+  }
+
+  #heads(x: Tensor, kernel: LayerVariable | null, bias: LayerVariable | null): Tensor4D {
+    return splitHeads(projected(x, kernel!, bias), this.numHeads);
+  }
+
+  #keys(query: Tensor, key: Tensor): Tensor4D {
+    const make = () => this.#heads(key, this.keyKernel, this.keyBias);
+    const slot = activeCache()?.slot(this, 'key');
+    if (slot === undefined) return make();
+    if (key !== query) return slot.from(key, make) as Tensor4D;
+    if (!this.causal) throw new Error(`MultiHeadAttention '${this.name}': step by step a position cannot look at later ones. Use causal: true for cached decoding.`);
+    return slot.extended(make(), 2, key) as Tensor4D;
   }
 
   /** The output [batch, query time, outputDim] of a built layer for attention weights, its own or another layer's, and `value` [batch, key time, width]. */
   attend(weights: Tensor4D, value: Tensor, training = false): Tensor {
-    if (weights.shape[1] !== this.numHeads || weights.shape[3] !== value.shape[1]) {
+    const values = this.#values(weights.shape[3], value);
+    if (weights.shape[1] !== this.numHeads || weights.shape[3] !== values.shape[2]) {
       throw new Error(
-        `MultiHeadAttention '${this.name}': maps of shape [${weights.shape}] do not fit ${this.numHeads} heads and ${value.shape[1]} values, expected ` +
-          `[batch, ${this.numHeads}, query time, ${value.shape[1]}]. Only layers with equally many heads over the same positions can share maps.`,
+        `MultiHeadAttention '${this.name}': maps of shape [${weights.shape}] do not fit ${this.numHeads} heads and ${values.shape[2]} values, expected ` +
+          `[batch, ${this.numHeads}, query time, ${values.shape[2]}]. Only layers with equally many heads over the same positions can share maps.`,
       );
     }
-    const values = splitHeads(projected(value, this.valueKernel!, this.valueBias), this.numHeads);
     const dropped = training && this.dropout > 0 ? (tfc.dropout(weights, this.dropout) as Tensor4D) : weights;
     return projected(joinHeads(weightedValues(dropped, values)), this.outputKernel!, this.outputBias);
+  }
+
+  #values(keys: number, value: Tensor): Tensor4D {
+    const make = () => this.#heads(value, this.valueKernel, this.valueBias);
+    const slot = activeCache()?.slot(this, 'value');
+    if (slot === undefined) return make();
+    // Maps over all positions so far go with a sequence that grows, others with a memory.
+    return (keys === slot.length(2) + value.shape[1]! ? slot.extended(make(), 2, value) : slot.from(value, make)) as Tensor4D;
   }
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape | Shape[] {

@@ -1,0 +1,196 @@
+/**
+ * Finds out while a model trains which of its layers may share attention.
+ * Xiao, Li, Zhu, Yu & Liu, Sharing Attention Weights for Fast Transformer, IJCAI 2019 (arXiv 1906.11024).
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE } from '../checks.js';
+import { allLayers, checkSameHost } from '../host.js';
+import { chooseBlocks, divergenceSums } from '../layers/jensen_shannon.js';
+import { SharedAttention, type StackMaps } from '../layers/shared_attention.js';
+import { adapted, isAtRest, startOfThreshold, type AdaptiveThreshold } from './sharing_threshold.js';
+
+export interface AttentionSharingArgs {
+  /** Inputs of the model on which the maps are compared: validation data, not what is trained on. Required. */
+  data: Tensor | Tensor[];
+  /** Least mean of 1 − divergence of a block, in nats: from 1 − ln 2 ≈ 0.31 (share all) to 1 (share equal maps only); or 'adaptive'. Required. */
+  threshold: number | 'adaptive';
+  /** Epochs of training between comparisons. Integer ≥ 1. Default 1. */
+  interval?: number;
+  /** Samples at a time in comparing. Integer ≥ 1. Default 32. */
+  batchSize?: number;
+  /** With 'adaptive': how much larger than the smallest so far a validation loss may be, as a share of it. Default 0.01. */
+  tolerance?: number;
+  /** Name of the stack, where the model has several. Default: the only one. */
+  layer?: string | null;
+}
+
+/** A comparison of the layers' maps and what came of it. */
+export interface SharingRecord {
+  epoch: number;
+  threshold: number;
+  policy: number[];
+  memoryPolicy: number[];
+  /** [layers, layers]: mean divergence in nats, −1 where it was never measured. For a heat map. */
+  divergence: number[][];
+  /** The same of attention over the memory; null without one. */
+  memoryDivergence: number[][] | null;
+  valLoss: number | null;
+  /** Whether the policy is as before. */
+  unchanged: boolean;
+}
+
+const WHO = 'attentionSharing';
+const OPTIONS = ['data', 'threshold', 'interval', 'batchSize', 'tolerance', 'layer'] as const;
+
+/**
+ * Decides the policy of a `sharedAttention` stack by how alike its layers' attention maps are. Every `interval` epochs it
+ *
+ * 1. measures, over `data`, JS_ij = mean over samples, heads and queries of the Jensen–Shannon divergence (natural logarithm) of the rows of the maps of
+ *    layers i and j;
+ * 2. takes, from the lowest layer upward, the largest block m … n whose similarity, the mean over its pairs of 1 − JS_ij, is at least the threshold;
+ * 3. lets the stack share within these blocks, and training goes on with that.
+ *
+ * Layers that use another's maps make none: their pairs keep the values measured while they did. So at a fixed threshold blocks only grow, and the
+ * policy comes to rest; after two comparisons without a change it is {@link stable} and measuring ends. With `threshold: 'adaptive'` the threshold begins at 0.95
+ * and falls while validation loss stays within `tolerance` of its best, and rises again, in smaller and smaller steps, when it does not; blocks then split, too.
+ *
+ * ```js
+ * const sharing = attentionSharing({data: xValidation, threshold: 0.9, interval: 2});
+ * await model.fit(x, y, {epochs: 20, validationData: [xValidation, yValidation], callbacks: [sharing]});
+ * sharing.records.at(-1).divergence;                       // a heat map
+ * const {model: small} = await removeUnusedProjections(model);
+ * ```
+ *
+ * The policy is part of the layer's config and saved with the model. It puts `NAME_sharedLayers` into the history: layers that use another's attention weights.
+ *
+ * Deviation from the paper, which retrains from scratch after each decision and learns the threshold together with the model: here training goes on.
+ */
+export class AttentionSharing extends tfl.Callback {
+  readonly #args: Required<AttentionSharingArgs>;
+  #stack: SharedAttention | null = null;
+  #model: tfl.LayersModel | null = null;
+  #adaptive: AdaptiveThreshold | null;
+  #divergence: number[][] = [];
+  #memoryDivergence: number[][] = [];
+  #resting = 0;
+  /** One for each comparison, the last one last. */
+  readonly records: SharingRecord[] = [];
+
+  constructor(args: AttentionSharingArgs) {
+    super();
+    if (typeof args !== 'object' || args === null) throw new Error(`${WHO}: expected an options object with data and threshold, got ${describe(args)}.`);
+    checkKeys(WHO, args, OPTIONS);
+    const { data, threshold, layer = null } = args;
+    const tensors = [data].flat();
+    if (tensors.length === 0 || !tensors.every((tensor) => tensor instanceof tfc.Tensor)) throw new Error(`${WHO}: data must be inputs of the model, a tensor or a list of them, got ${describe(data)}.`);
+    if (threshold !== 'adaptive') checkNumber(WHO, 'threshold', threshold, { expected: "'adaptive' or a number in [0, 1]", holds: (x) => x >= 0 && x <= 1 }, 'It is the least mean of 1 − divergence (nats) of a block.');
+    this.#args = {
+      data, threshold, layer,
+      interval: checkNumber(WHO, 'interval', args.interval ?? 1, integerAtLeast(1)),
+      batchSize: checkNumber(WHO, 'batchSize', args.batchSize ?? 32, integerAtLeast(1)),
+      tolerance: checkNumber(WHO, 'tolerance', args.tolerance ?? 0.01, NON_NEGATIVE),
+    }; // prettier-ignore
+    this.#adaptive = threshold === 'adaptive' ? startOfThreshold() : null;
+    // The host unbinds the methods of callbacks that stand beside plain objects.
+    this.onTrainBegin = this.onTrainBegin.bind(this);
+    this.onEpochEnd = this.onEpochEnd.bind(this);
+  }
+
+  /** Whether two comparisons in a row left the policy as it was, with a threshold at rest. */
+  get stable(): boolean {
+    return this.#resting >= 2 && (this.#adaptive === null || isAtRest(this.#adaptive));
+  }
+
+  override async onTrainBegin(): Promise<void> {
+    this.#model = this.model as tfl.LayersModel;
+    this.#stack = stackOf(this.#model, this.#args.layer);
+    const unknown = () => Array.from({ length: this.#stack!.numLayers }, (_, i) => Array.from({ length: this.#stack!.numLayers }, (_, j) => (i === j ? 0 : -1)));
+    if (this.#divergence.length !== this.#stack.numLayers) [this.#divergence, this.#memoryDivergence] = [unknown(), unknown()];
+  }
+
+  override async onEpochEnd(epoch: number, logs: Record<string, unknown> = {}): Promise<void> {
+    const stack = this.#stack!;
+    if ((epoch + 1) % this.#args.interval === 0 && !this.stable) await this.#compare(epoch, stack, await valueOf(logs['val_loss']));
+    logs[`${stack.name}_sharedLayers`] = stack.numLayers - stack.policy.length;
+  }
+
+  async #compare(epoch: number, stack: SharedAttention, valLoss: number | null): Promise<void> {
+    if (this.#adaptive !== null && valLoss === null) throw new Error(`${WHO}: threshold 'adaptive' follows the validation loss, and there is none. Give fit validationData, or a number as threshold.`);
+    const hasMemory = await this.#measure(stack);
+    const threshold = this.#adaptive === null ? (this.#args.threshold as number) : this.#adaptive.threshold;
+    const policy = chooseBlocks(this.#divergence, threshold);
+    const memoryPolicy = hasMemory ? chooseBlocks(this.#memoryDivergence, threshold) : [...stack.memoryPolicy];
+    const unchanged = policy.join() === stack.policy.join() && memoryPolicy.join() === stack.memoryPolicy.join();
+    this.#resting = unchanged ? this.#resting + 1 : 0;
+    stack.setPolicy({ policy, memoryPolicy });
+    const copy = (matrix: number[][]) => matrix.map((row) => [...row]);
+    this.records.push({ epoch, threshold, policy, memoryPolicy, divergence: copy(this.#divergence), memoryDivergence: hasMemory ? copy(this.#memoryDivergence) : null, valLoss, unchanged });
+    // The loss is that of what was shared until now: the next threshold goes by it.
+    if (this.#adaptive !== null) this.#adaptive = adapted(this.#adaptive, valLoss!, this.#args.tolerance);
+  }
+
+  /** Fills in the divergences of all pairs that make maps; whether there is a memory. */
+  async #measure(stack: SharedAttention): Promise<boolean> {
+    const inputs = [this.#args.data].flat();
+    const sums = { self: new PairMeans(stack.numLayers), memory: new PairMeans(stack.numLayers) };
+    for (let from = 0; from < inputs[0].shape[0]; from += this.#args.batchSize) {
+      const maps = this.#mapsOf(stack, inputs, from);
+      for (const kind of ['self', 'memory'] as const) sums[kind].add(await divergenceSums(maps[kind]));
+      tfc.dispose([...maps.self, ...maps.memory].filter((map) => map !== null));
+    }
+    sums.self.into(this.#divergence);
+    sums.memory.into(this.#memoryDivergence);
+    return sums.memory.rows > 0;
+  }
+
+  #mapsOf(stack: SharedAttention, inputs: Tensor[], from: number): StackMaps {
+    return stack.mapsDuring(() =>
+      tfc.tidy(() => {
+        const batch = inputs.map((input) => tfc.slice(input, from, Math.min(this.#args.batchSize, input.shape[0] - from)));
+        this.#model!.apply(batch.length === 1 ? batch[0] : batch, { training: false });
+      }),
+    );
+  }
+}
+
+/** Means over rows, gathered batch by batch. */
+class PairMeans {
+  readonly #sums: number[][];
+  rows = 0;
+
+  constructor(layers: number) {
+    this.#sums = Array.from({ length: layers }, () => Array<number>(layers).fill(0));
+  }
+
+  add({ sums, rows }: { sums: number[][]; rows: number }): void {
+    this.rows += rows;
+    this.#sums.forEach((row, i) => row.forEach((_, j) => (row[j] = sums[i][j] < 0 ? -1 : row[j] + sums[i][j])));
+  }
+
+  /** Writes what was measured; the rest stays. */
+  into(matrix: number[][]): void {
+    if (this.rows === 0) return;
+    this.#sums.forEach((row, i) => row.forEach((sum, j) => (matrix[i][j] = sum < 0 ? matrix[i][j] : sum / this.rows)));
+  }
+}
+
+function stackOf(model: tfl.LayersModel, name: string | null): SharedAttention {
+  checkSameHost(WHO, model);
+  const stacks = allLayers(model).filter((layer): layer is SharedAttention => layer instanceof SharedAttention);
+  const names = stacks.map((stack) => `'${stack.name}'`).join(', ');
+  const found = name === null ? stacks : stacks.filter((stack) => stack.name === name);
+  if (found.length > 1) throw new Error(`${WHO}: the model has several sharedAttention layers: ${names}. Say which: layer: ${names.split(', ')[0]}.`);
+  if (found.length === 0) throw new Error(`${WHO}: the model has no sharedAttention${name === null ? '' : ` '${name}'`}. It has: ${stacks.length > 0 ? names : allLayers(model).map((layer) => layer.name).join(', ')}.`);
+  if (found[0].compact) throw new Error(`${WHO}: '${found[0].name}' is compact: its policy cannot be changed any more.`);
+  return found[0];
+}
+
+async function valueOf(logged: unknown): Promise<number | null> {
+  if (logged === undefined || logged === null) return null;
+  return typeof logged === 'number' ? logged : (await (logged as Tensor).data())[0];
+}
+
+/** A callback that decides which layers share attention. See {@link AttentionSharing}. */
+export const attentionSharing = (args: AttentionSharingArgs): AttentionSharing => new AttentionSharing(args);

@@ -1,0 +1,69 @@
+/** Runs a model with attention over sequences one step at a time, without computing the past again. */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { describe } from '../checks.js';
+import { checkSameHost } from '../host.js';
+import { DecodingCache } from './decoding_cache.js';
+
+const WHO = 'cachedDecoding';
+
+/**
+ * A model's attention layers with their keys and values of earlier steps kept: step by step it gives what one pass over the whole sequence gives at these
+ * positions. The model is used as it is; around its attention it may hold whatever treats positions one by one (dense layers, normalisation, embeddings,
+ * `positionEmbedding`).
+ *
+ * ```js
+ * const decoding = cachedDecoding(model);
+ * let logits = decoding.step(tf.tensor2d([prompt]));      // [1, prompt length, vocabulary]
+ * for (let i = 0; i < 100; i++) {
+ *   const next = tf.argMax(tf.slice(logits, [0, logits.shape[1] - 1, 0], [1, 1, -1]), -1);
+ *   logits = decoding.step(next);                         // [1, 1, vocabulary]
+ * }
+ * decoding.dispose();
+ * ```
+ *
+ * A step costs products of one position with the weights, and attention over what there is; memory: keys and values, 2·width numbers per
+ * attention layer and position (values only in layers that share maps). A memory over which attention goes is projected once, as long as the same
+ * tensor is handed over at each step.
+ *
+ * Limits: attention of a sequence over itself must be causal. Layers that mix positions otherwise (convolutions over time, recurrent layers) would see the
+ * step alone. The weights must not change between steps.
+ */
+export class CachedDecoding {
+  readonly #model: LayersModel;
+  readonly #cache = new DecodingCache();
+
+  constructor(model: LayersModel) {
+    checkSameHost(WHO, model);
+    this.#model = model;
+  }
+
+  /** Positions decoded so far. */
+  get position(): number {
+    return this.#cache.position;
+  }
+
+  /**
+   * The model's outputs for the next positions: `inputs` as the model takes them, the first of them `[batch, positions, …]`.
+   * @throws Error if an attention layer on the way is not causal.
+   */
+  step(inputs: Tensor | Tensor[]): Tensor | Tensor[] {
+    const first = Array.isArray(inputs) ? inputs[0] : inputs;
+    if (!(first instanceof tfc.Tensor) || first.rank < 2) throw new Error(`${WHO}: expected the next positions [batch, positions, …], got ${first instanceof tfc.Tensor ? `a tensor of shape [${first.shape}]` : describe(first)}.`);
+    return this.#cache.step(first.shape[1]!, () => tfc.tidy(() => this.#model.apply(inputs, { training: false }) as Tensor | Tensor[]));
+  }
+
+  /** Puts the sequences of the batch into another order; an index may come again, or be left out, as beam search needs. `indices` int32 `[batch]`. */
+  select(indices: Tensor | readonly number[]): void {
+    tfc.tidy(() => this.#cache.select(indices instanceof tfc.Tensor ? indices : tfc.tensor1d([...indices], 'int32')));
+  }
+
+  /** Forgets the sequence and frees what was kept; the next step begins a new one. */
+  dispose(): void {
+    this.#cache.dispose();
+  }
+}
+
+/** Step by step through a model with attention. See {@link CachedDecoding}. */
+export const cachedDecoding = (model: LayersModel): CachedDecoding => new CachedDecoding(model);

@@ -1,0 +1,284 @@
+/**
+ * A Transformer stack in which adjacent layers share attention.
+ * Xiao, Li, Zhu, Yu & Liu, Sharing Attention Weights for Fast Transformer, IJCAI 2019 (arXiv 1906.11024).
+ */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Scalar, serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
+import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
+import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
+import { activationOf, LAYER_OPTIONS, regularizerOf, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
+import { SHARE } from './attention_inputs.js';
+import { stackLayers, type StackLayer } from './shared_attention_layers.js';
+
+export interface SharedAttentionArgs extends LayerArgs {
+  /** Number of layers. Integer ≥ 1. Required. */
+  numLayers: number;
+  /** Number of heads, which must divide the width. Integer ≥ 1. Required. */
+  numHeads: number;
+  /** Width between the two dense maps of a layer. Integer ≥ 1. Default null: four times the width. */
+  units?: number | null;
+  /** Lengths of the blocks of layers with one set of attention weights, the lowest block first. Default: all 1, nothing is shared. */
+  policy?: number[] | null;
+  /** The same for attention over the memory, of which a block shares the output. Default: all 1. */
+  memoryPolicy?: number[] | null;
+  /** Whether a position looks at no later one. Default false. */
+  causal?: boolean;
+  /** Share left out in training of attention weights and of what each part of a layer adds, in [0, 1). Default 0. */
+  dropout?: number;
+  /** Between the two dense maps. Default 'relu'. */
+  activation?: ActivationIdentifier;
+  /** Whether weights exist only where the policy uses them, so that it cannot be changed any more. Default false. */
+  compact?: boolean;
+  /** Of every kernel. */
+  kernelRegularizer?: RegularizerIdentifier | null;
+}
+
+const OPTIONS = ['numLayers', 'numHeads', 'units', 'policy', 'memoryPolicy', 'causal', 'dropout', 'activation', 'compact', 'kernelRegularizer', ...LAYER_OPTIONS] as const;
+
+/** Which layers' attention is shared. */
+export interface SharingPolicy {
+  policy: number[];
+  memoryPolicy: number[];
+}
+
+/** The attention weights of each layer that makes its own, null for the others. */
+export interface StackMaps {
+  self: (Tensor4D | null)[];
+  memory: (Tensor4D | null)[];
+}
+
+/** For each layer the first of its block. @throws Error if the blocks are not `count` layers. */
+export function blockLeaders(who: string, option: string, blocks: unknown, count: number): number[] {
+  const lengths = blocks as number[];
+  const sensible = Array.isArray(blocks) && lengths.every((length) => Number.isInteger(length) && length >= 1) && lengths.reduce((sum, length) => sum + length, 0) === count;
+  if (!sensible) throw new Error(`${who}: ${option} must be lengths ≥ 1 of blocks that together are the ${count} layers, got ${describe(blocks)}.`);
+  const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
+  return lengths.flatMap((length, i) => Array<number>(length).fill(starts[i]));
+}
+
+/**
+ * `numLayers` Transformer layers, each x ← x + attention(LN(x)), with a memory x ← x + attention(LN(x), memory), x ← x + dense(f(dense(LN(x)))), and a last LN,
+ * where within a block of `policy` all layers use the attention weights softmax(Q·Kᵀ/√d) of the first, each with its own values; and within one of `memoryPolicy`
+ * the output of the first one's attention over the memory.
+ *
+ * Inputs: `x` `[batch, time, width]`; or `[x, memory]`, then each layer looks at the memory `[batch, memory time, memory width]` too; or `[x, memory, mask]`, numbers
+ * ≠ 0 `[batch, memory time]` where the memory may be looked at. Output as `x`. A mask of the host hides positions of x and passes on.
+ *
+ * A layer that uses another's weights needs no products with query and key kernels, no scores and no softmax, and in `cachedDecoding` no kept keys.
+ * Parameters: 4·width² + 2·width·units (+ biases) per layer, 2·width² fewer for one that shares, in a `compact` stack; else weights of all
+ * layers exist, for {@link setPolicy} to change what is shared while training goes on, as `attentionSharing` does. `removeUnusedProjections` makes a model compact.
+ *
+ * ```js
+ * const x = positionEmbedding().apply(tiedEmbedding({inputDim: 65, outputDim: 128}).apply(tf.input({shape: [null]})));
+ * const y = sharedAttention({numLayers: 6, numHeads: 4, causal: true, policy: [2, 2, 2]}).apply(x);
+ * ```
+ *
+ * Deviation from the paper: layers normalise what goes into them (pre-norm), which trains without warm-up. `kernelRegularizer` is saved; a regularizer attached to
+ * a layer inside later trains, but is not saved with it.
+ *
+ * When not to use it: where layers look at different places, sharing costs accuracy; `attentionSharing` measures it.
+ */
+export class SharedAttention extends layers.Layer {
+  /** @nocollapse */
+  static readonly className = 'SharedAttention';
+  /** For `host.ts`: the losses of the layers inside are this layer's. */
+  readonly handsOnLosses = true;
+  readonly numLayers: number;
+  readonly numHeads: number;
+  readonly units: number | null;
+  readonly causal: boolean;
+  readonly dropout: number;
+  readonly activation: Activation;
+  readonly compact: boolean;
+  readonly kernelRegularizer: Regularizer | null;
+  /** The layers inside, under the name by which the host's room finds them. */
+  cells: Layer[] = [];
+  #stack: StackLayer[] = [];
+  #final: Layer | null = null;
+  #policy: SharingPolicy;
+  #leaders: number[] = [];
+  #memoryLeaders: number[] = [];
+  #recording: StackMaps | null = null;
+
+  constructor(args: SharedAttentionArgs) {
+    super(args ?? {});
+    const who = 'SharedAttention';
+    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with numLayers and numHeads, got ${describe(args)}.`);
+    checkKeys(who, args, OPTIONS);
+    this.numLayers = checkNumber(who, 'numLayers', args.numLayers, integerAtLeast(1));
+    this.numHeads = checkNumber(who, 'numHeads', args.numHeads, integerAtLeast(1));
+    this.units = args.units == null ? null : checkNumber(who, 'units', args.units, integerAtLeast(1));
+    this.causal = checkBoolean(who, 'causal', args.causal ?? false);
+    this.dropout = checkNumber(who, 'dropout', args.dropout ?? 0, SHARE);
+    this.activation = activationOf(who, 'activation', args.activation ?? 'relu');
+    this.compact = checkBoolean(who, 'compact', args.compact ?? false);
+    this.kernelRegularizer = regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer);
+    const unshared = Array<number>(this.numLayers).fill(1);
+    this.#policy = { policy: args.policy ?? unshared, memoryPolicy: args.memoryPolicy ?? unshared };
+    this.#takePolicy(who);
+    this.supportsMasking = true;
+  }
+
+  get policy(): readonly number[] {
+    return this.#policy.policy;
+  }
+
+  get memoryPolicy(): readonly number[] {
+    return this.#policy.memoryPolicy;
+  }
+
+  /** Shares otherwise from now on; what is not named stays. @throws Error for blocks that are not the layers, and in a compact stack. */
+  setPolicy(changes: Partial<SharingPolicy>): void {
+    const who = `SharedAttention '${this.name}'`;
+    checkKeys(`${who}: setPolicy`, changes, ['policy', 'memoryPolicy']);
+    if (this.compact) throw new Error(`${who}: is compact: projections that its policy does not use do not exist. Set the policy before removeUnusedProjections().`);
+    const before = this.#policy;
+    this.#policy = { ...before, ...changes };
+    try {
+      this.#takePolicy(who);
+    } catch (error) {
+      this.#policy = before;
+      throw error;
+    }
+  }
+
+  #takePolicy(who: string): void {
+    const leaders = blockLeaders(who, 'policy', this.#policy.policy, this.numLayers);
+    this.#memoryLeaders = blockLeaders(who, 'memoryPolicy', this.#policy.memoryPolicy, this.numLayers);
+    this.#leaders = leaders;
+    this.#policy = { policy: [...this.#policy.policy], memoryPolicy: [...this.#policy.memoryPolicy] };
+  }
+
+  override build(inputShape: Shape | Shape[]): void {
+    const shapes = this.#shapes(inputShape);
+    const { stack, final } = stackLayers(this, shapes[0], shapes[1] ?? null, (i) => ({
+      self: !this.compact || this.#leaders[i] === i,
+      memory: !this.compact || this.#memoryLeaders[i] === i,
+    }));
+    this.#stack = stack;
+    this.#final = final;
+    this.cells = [...stack.flatMap((layer) => layer.all), final];
+    // Layers inside are made here: that this one is frozen must reach them.
+    if (!this.trainable) this.trainable = false;
+    super.build(inputShape);
+  }
+
+  #shapes(inputShape: Shape | Shape[]): Shape[] {
+    const who = `SharedAttention '${this.name}'`;
+    const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as Shape[];
+    const whole = shapes.slice(0, 2).every((shape) => shape.length === 3 && shape[2] != null);
+    if (!whole || shapes.length > 3 || (shapes.length === 3 && shapes[2].length !== 2)) {
+      throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map((shape) => `[${shape.map((length) => length ?? 'null').join(', ')}]`).join(', ')}.`);
+    }
+    return shapes;
+  }
+
+  override get trainable(): boolean {
+    return super.trainable;
+  }
+
+  override set trainable(trainable: boolean) {
+    super.trainable = trainable;
+    for (const layer of this.cells ?? []) layer.trainable = trainable;
+  }
+
+  override get trainableWeights(): LayerVariable[] {
+    return [...super.trainableWeights, ...this.cells.flatMap((layer) => layer.trainableWeights)];
+  }
+
+  override get nonTrainableWeights(): LayerVariable[] {
+    return [...super.nonTrainableWeights, ...this.cells.flatMap((layer) => layer.nonTrainableWeights)];
+  }
+
+  override calculateLosses(): Scalar[] {
+    return [...super.calculateLosses(), ...this.cells.flatMap((layer) => layer.calculateLosses())];
+  }
+
+  override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
+    return tfc.tidy(() => {
+      this.invokeCallHook(inputs, kwargs);
+      const [input, memory = null, mask = null] = [inputs].flat() as Tensor[];
+      const training = kwargs['training'] === true;
+      const given = kwargs['mask'] as Tensor | Tensor[] | null | undefined;
+      const padding = paddingOf(Array.isArray(given) ? given[0] : given, input);
+      const added = (x: Tensor, part: Tensor) => tfc.add(x, training && this.dropout > 0 ? tfc.dropout(part, this.dropout) : part);
+      let x = input;
+      let maps: Tensor4D | null = null;
+      let seen: Tensor | null = null;
+      for (const [i, layer] of this.#stack.entries()) {
+        const own = layer.normalized(x);
+        if (this.#leaders[i] === i) maps = this.#recorded('self', i, layer.attention.maps(own, own, { padding }));
+        x = added(x, layer.attention.attend(maps!, own, training));
+        if (memory !== null) {
+          if (this.#memoryLeaders[i] === i) {
+            const looked = this.#recorded('memory', i, layer.memoryAttention!.maps(layer.normalizedForMemory(x), memory, { mask }));
+            seen = layer.memoryAttention!.attend(looked, memory, training);
+          }
+          x = added(x, seen!);
+        }
+        x = added(x, layer.dense(x));
+      }
+      return this.#final!.apply(x) as Tensor;
+    });
+  }
+
+  #recorded(kind: keyof StackMaps, layer: number, maps: Tensor4D): Tensor4D {
+    if (this.#recording !== null) this.#recording[kind][layer] = tfc.keep(tfc.clone(maps));
+    return maps;
+  }
+
+  /** The attention weights that the layers make while `f` calls this layer once; the caller disposes of them. */
+  mapsDuring(f: () => void): StackMaps {
+    const none = (): null[] => Array<null>(this.numLayers).fill(null);
+    const recording: StackMaps = { self: none(), memory: none() };
+    this.#recording = recording;
+    try {
+      f();
+    } finally {
+      this.#recording = null;
+    }
+    return recording;
+  }
+
+  /** The weights that the policy uses, as a compact stack holds them. */
+  get usedWeights(): LayerVariable[] {
+    return this.#stack.flatMap(({ all, attention, memoryAttention, memoryNorm }, i) =>
+      all.flatMap((layer) => {
+        if (layer === attention && this.#leaders[i] !== i) return attention.weights.filter((weight) => !attention.queryAndKey.includes(weight));
+        if ((layer === memoryAttention || layer === memoryNorm) && this.#memoryLeaders[i] !== i) return [];
+        return layer.weights;
+      }),
+    ).concat(this.#final?.weights ?? []); // prettier-ignore
+  }
+
+  override computeOutputShape(inputShape: Shape | Shape[]): Shape {
+    return this.#shapes(inputShape)[0];
+  }
+
+  override computeMask(_inputs: Tensor | Tensor[], mask?: Tensor | Tensor[]): Tensor {
+    return ((Array.isArray(mask) ? mask[0] : mask) ?? null) as Tensor;
+  }
+
+  override getConfig(): serialization.ConfigDict {
+    return {
+      ...super.getConfig(),
+      numLayers: this.numLayers,
+      numHeads: this.numHeads,
+      units: this.units,
+      policy: [...this.policy],
+      memoryPolicy: [...this.memoryPolicy],
+      causal: this.causal,
+      dropout: this.dropout,
+      activation: this.activation.getClassName(),
+      compact: this.compact,
+      kernelRegularizer: serialized(this.kernelRegularizer),
+    };
+  }
+}
+
+const paddingOf = (mask: Tensor | null | undefined, x: Tensor): Tensor | null => (mask?.rank === 2 && mask.shape[0] === x.shape[0] && mask.shape[1] === x.shape[1] ? mask : null);
+
+/** A Transformer stack in which adjacent layers share attention. See {@link SharedAttention}. */
+export const sharedAttention = (args: SharedAttentionArgs): SharedAttention => new SharedAttention(args);
+
+tfc.serialization.registerClass(SharedAttention);
