@@ -1,7 +1,8 @@
 /** The pictures of the report, from the record alone. */
 import * as Plot from '@observablehq/plot';
 import { panel, type Panel } from '../common/plots.js';
-import { median, runsOf, type RunRecord } from './record.js';
+import { median } from '../common/variant_runs.js';
+import { runsOf, type RunRecord } from './record.js';
 import { VARIANTS, type VariantName } from './settings.js';
 
 const WIDTH = 620;

@@ -1,7 +1,6 @@
 /** The language model in its variants: a window of words, convolved, and scores of all words from a table of its own or from the embedding's. */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import type { Windows } from '../common/text.js';
 import { acceptSparseTargets, augmentedLoss, sparseCrossEntropy, tiedEmbedding, tiedProjection, type TiedEmbedding } from './library.js';
 import type { Settings, VariantName } from './settings.js';
 
@@ -32,43 +31,3 @@ export function compile(model: tfl.LayersModel, { learningRate }: Settings['trai
   model.compile({ optimizer: tfc.train.adam(learningRate), loss });
   acceptSparseTargets(model);
 }
-
-export interface WindowTensors {
-  xs: tfc.Tensor2D;
-  /** [rows, length, 1] */
-  ys: tfc.Tensor3D;
-}
-
-export const toTensors = ({ inputs, targets, rows, inputLength, length }: Windows): WindowTensors => ({
-  xs: tfc.tensor2d(inputs, [rows, inputLength], 'int32'),
-  ys: tfc.tensor3d(targets, [rows, length, 1], 'int32'),
-});
-
-/** exp of the mean cross-entropy per token; the model's own loss may be another. */
-export async function perplexity(model: tfl.LayersModel, { xs, ys }: WindowTensors, batchSize: number): Promise<number> {
-  const crossEntropy = sparseCrossEntropy();
-  let total = 0;
-  for (let row = 0; row < xs.shape[0]; row += batchSize) {
-    const rows = Math.min(batchSize, xs.shape[0] - row);
-    const sum = tfc.tidy(() => {
-      const logits = model.predictOnBatch(tfc.slice(xs, row, rows)) as tfc.Tensor;
-      return tfc.sum(crossEntropy(tfc.slice(ys, row, rows), logits));
-    });
-    total += (await sum.data())[0];
-    sum.dispose();
-  }
-  return Math.exp(total / ys.size);
-}
-
-/** A copy of the weights, to go back to. */
-export async function weightsOf(model: tfl.LayersModel): Promise<Float32Array[]> {
-  return Promise.all(model.getWeights().map(async (weight) => Float32Array.from(await weight.data())));
-}
-
-export function setWeights(model: tfl.LayersModel, values: readonly Float32Array[]): void {
-  const tensors = model.getWeights().map((weight, i) => tfc.tensor(values[i], weight.shape));
-  model.setWeights(tensors);
-  tfc.dispose(tensors);
-}
-
-export const parameterCount = (model: tfl.LayersModel): number => model.countParams();

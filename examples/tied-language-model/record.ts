@@ -1,17 +1,11 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
 import type { Level } from '../common/text.js';
+import type { EpochRecord } from '../common/text_model.js';
+import { median, parsedRecord } from '../common/variant_runs.js';
 import type { Settings, VariantName } from './settings.js';
 import { VARIANTS } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/tied-language-model/1';
-
-export interface EpochRecord {
-  epoch: number;
-  /** What was minimised, per token. */
-  loss: number;
-  /** Perplexity of the held-out text. */
-  validation: number;
-}
 
 export interface VariantRecord {
   seed: number;
@@ -51,13 +45,6 @@ export interface Summary {
   seconds: number;
 }
 
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new Error('median: no values.');
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 export const runsOf = ({ runs }: RunRecord, variant: VariantName): VariantRecord[] => runs.filter((run) => run.variant === variant);
 
 /** Whether every variant has run for every seed. */
@@ -81,16 +68,4 @@ export function summarize(record: RunRecord): Summary {
   };
 }
 
-/** Parses a saved record; another file gives an error that says what it should be. */
-export function parseRecord(text: string, name: string): RunRecord {
-  let record: RunRecord;
-  try {
-    record = JSON.parse(text) as RunRecord;
-  } catch (error) {
-    throw new Error(`${name}: not JSON (${(error as Error).message}). Expected a record.json that tied-language-model has written.`, { cause: error });
-  }
-  if (record?.format !== RECORD_FORMAT) {
-    throw new Error(`${name}: expected a record with format '${RECORD_FORMAT}', got '${record?.format}'. Give a record.json that this version of tied-language-model has written.`);
-  }
-  return record;
-}
+export const parseRecord = (text: string, name: string): RunRecord => parsedRecord<RunRecord>('tied-language-model', RECORD_FORMAT, text, name);

@@ -1,5 +1,6 @@
 /** Every hyper-parameter of the example in one place, chosen on held-out training text. */
 import type { Level } from '../common/text.js';
+import type { TrainingSettings } from '../common/text_model.js';
 
 export const VARIANTS = ['untied', 'tied', 'augmented'] as const;
 export type VariantName = (typeof VARIANTS)[number];
@@ -17,15 +18,7 @@ export interface Settings {
     /** Of vectors, of hidden channels, and before the output. */
     dropout: number;
   };
-  training: {
-    /** Most epochs; the one that predicts held-out text best is kept. */
-    epochs: number;
-    /** Epochs without a better one after which training ends. */
-    patience: number;
-    batchSize: number;
-    /** Adam. */
-    learningRate: number;
-  };
+  training: TrainingSettings;
   /** The augmented loss of the variant of that name. */
   augmented: { temperature: number; gamma: number };
 }
