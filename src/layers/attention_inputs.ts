@@ -3,6 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Shape } from '@tensorflow/tfjs-layers';
 import type { NumberRange } from '../checks.js';
+import { shown } from './outer_layer.js';
 
 /** What the checks need to know of a layer. */
 export interface AttentionOptionsOf {
@@ -30,7 +31,6 @@ export interface AttentionPlan {
 
 export const SHARE: NumberRange = { expected: 'a number in [0, 1)', holds: (x) => x >= 0 && x < 1 };
 
-const shown = (shape: Shape): string => `[${shape.map((length) => length ?? 'null').join(', ')}]`;
 const agree = (a: number | null, b: number | null): boolean => a == null || b == null || a === b;
 
 /** Which of the inputs is what: with `mapsInput` the query and the key stand for the value. */

@@ -11,8 +11,8 @@ import { revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from
  * Freezing it freezes them, and thawing it thaws them; that it trains does not thaw what was frozen in one of them when it was made.
  */
 export abstract class OuterLayer extends layers.Layer {
-  /** Those inside, each once. */
-  readonly innerLayers: readonly Layer[];
+  /** Those inside, each once. A layer that makes them itself may do so when it is built. */
+  innerLayers: readonly Layer[];
 
   /** @throws Error if `inner` holds something that is no layer, or two layers of one name. */
   constructor(who: string, args: LayerArgs, inner: readonly Layer[]) {

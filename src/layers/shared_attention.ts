@@ -3,11 +3,12 @@
  * Xiao, Li, Zhu, Yu & Liu, Sharing Attention Weights for Fast Transformer, IJCAI 2019 (arXiv 1906.11024).
  */
 import * as tfc from '@tensorflow/tfjs-core';
-import type { Scalar, serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
-import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
+import type { serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
+import type { LayerVariable, Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { activationOf, LAYER_OPTIONS, regularizerOf, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
 import { SHARE } from './attention_inputs.js';
+import { OuterLayer, shapeList, shown } from './outer_layer.js';
 import { stackLayers, type StackLayer } from './shared_attention_layers.js';
 
 export interface SharedAttentionArgs extends LayerArgs {
@@ -78,11 +79,9 @@ export function blockLeaders(who: string, option: string, blocks: unknown, count
  *
  * When not to use it: where layers look at different places, sharing costs accuracy; `attentionSharing` measures it.
  */
-export class SharedAttention extends layers.Layer {
+export class SharedAttention extends OuterLayer {
   /** @nocollapse */
   static readonly className = 'SharedAttention';
-  /** For `host.ts`: the losses of the layers inside are this layer's. */
-  readonly handsOnLosses = true;
   readonly numLayers: number;
   readonly numHeads: number;
   readonly units: number | null;
@@ -91,8 +90,6 @@ export class SharedAttention extends layers.Layer {
   readonly activation: Activation;
   readonly compact: boolean;
   readonly kernelRegularizer: Regularizer | null;
-  /** The layers inside, under the name by which the host's room finds them. */
-  cells: Layer[] = [];
   #stack: StackLayer[] = [];
   #final: Layer | null = null;
   #policy: SharingPolicy;
@@ -101,8 +98,8 @@ export class SharedAttention extends layers.Layer {
   #recording: StackMaps | null = null;
 
   constructor(args: SharedAttentionArgs) {
-    super(args ?? {});
     const who = 'SharedAttention';
+    super(who, args ?? {}, []);
     if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with numLayers and numHeads, got ${describe(args)}.`);
     checkKeys(who, args, OPTIONS);
     this.numLayers = checkNumber(who, 'numLayers', args.numLayers, integerAtLeast(1));
@@ -157,41 +154,20 @@ export class SharedAttention extends layers.Layer {
     }));
     this.#stack = stack;
     this.#final = final;
-    this.cells = [...stack.flatMap((layer) => layer.all), final];
-    // Layers inside are made here: that this one is frozen must reach them.
+    this.innerLayers = [...stack.flatMap((layer) => layer.all), final];
+    // That this one is frozen must reach them.
     if (!this.trainable) this.trainable = false;
     super.build(inputShape);
   }
 
   #shapes(inputShape: Shape | Shape[]): Shape[] {
     const who = `SharedAttention '${this.name}'`;
-    const shapes = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as Shape[];
+    const shapes = shapeList(inputShape);
     const whole = shapes.slice(0, 2).every((shape) => shape.length === 3 && shape[2] != null);
     if (!whole || shapes.length > 3 || (shapes.length === 3 && shapes[2].length !== 2)) {
-      throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map((shape) => `[${shape.map((length) => length ?? 'null').join(', ')}]`).join(', ')}.`);
+      throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map(shown).join(', ')}.`);
     }
     return shapes;
-  }
-
-  override get trainable(): boolean {
-    return super.trainable;
-  }
-
-  override set trainable(trainable: boolean) {
-    super.trainable = trainable;
-    for (const layer of this.cells ?? []) layer.trainable = trainable;
-  }
-
-  override get trainableWeights(): LayerVariable[] {
-    return [...super.trainableWeights, ...this.cells.flatMap((layer) => layer.trainableWeights)];
-  }
-
-  override get nonTrainableWeights(): LayerVariable[] {
-    return [...super.nonTrainableWeights, ...this.cells.flatMap((layer) => layer.nonTrainableWeights)];
-  }
-
-  override calculateLosses(): Scalar[] {
-    return [...super.calculateLosses(), ...this.cells.flatMap((layer) => layer.calculateLosses())];
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {

@@ -1,9 +1,10 @@
 /** The layers inside of a {@link SharedAttention} stack. */
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { input, layers, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { layers, type Shape } from '@tensorflow/tfjs-layers';
 import type { Activation, Layer, LayerVariable, Regularizer } from '../host.js';
 import { projected } from './attention_projection.js';
 import { multiHeadAttention, type MultiHeadAttention } from './multi_head_attention.js';
+import { builtFor } from './outer_layer.js';
 import { quickLayerNormalization } from './quick_layer_normalization.js';
 
 /** One layer of the stack. */
@@ -71,7 +72,6 @@ function through(dense: Layer, x: Tensor): Tensor {
 }
 
 function built<L extends Layer>(layer: L, ...shapes: Shape[]): L {
-  const inputs = shapes.map((shape) => input({ batchShape: shape }));
-  layer.apply((inputs.length === 1 ? inputs[0] : inputs) as SymbolicTensor);
+  builtFor('SharedAttention', layer, shapes);
   return layer;
 }
