@@ -14,6 +14,8 @@ export { optimalClusters, type OptimalClusters } from './clustering/optimal_clus
 export { compressModel, type CompressedModel, type CompressModelArgs } from './compress_model/compress_model.js';
 export type { CompressionOptions } from './compress_model/options.js';
 export type { CompressedWeight, CompressionReport } from './compress_model/report.js';
+export type { RetrainingReport } from './compress_model/retrain.js';
+export type { RetrainingArgs } from './compress_model/retraining_options.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
 export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';

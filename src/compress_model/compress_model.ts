@@ -1,16 +1,26 @@
 /** `compressModel`: a trained model, or its artefacts, made several times smaller in one call. */
-import type { io } from '@tensorflow/tfjs-core';
-import type { LayersModel } from '@tensorflow/tfjs-layers';
+import type * as tfc from '@tensorflow/tfjs-core';
+import { io } from '@tensorflow/tfjs-core';
+import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { joinBuffers } from '../compression/container.js';
 import { isModel, modelArtifacts } from '../compression/model_artifacts.js';
-import { compressSource } from './compress_source.js';
-import { resolveOptions, WHO, type CompressionOptions } from './options.js';
+import { compressSource, type CompressedSource, type MeasureOutputs } from './compress_source.js';
+import { measureOutputs } from './measure_outputs.js';
+import { resolveOptions, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
 import { tensorBytes } from './packed_tensor.js';
 import type { CompressionReport } from './report.js';
-import { deploymentSource, memorySource } from './weight_source.js';
+import { disposeOptimizer, evaluateBefore, fineTune, shareSoftly, type RetrainingReport } from './retrain.js';
+import { resolveRetraining, type ResolvedRetraining, type RetrainingArgs } from './retraining_options.js';
+import { tensorValues } from './tensor_values.js';
+import { deploymentSource, memorySource, type WeightSource } from './weight_source.js';
 
-export type CompressModelArgs = CompressionOptions;
+export interface CompressModelArgs extends CompressionOptions {
+  /** Inputs of the model (of layers), on which what an error of each tensor counts is measured. Needs a backend. Default: a proxy, the relative error of the tensor. */
+  inputs?: tfc.Tensor | tfc.Tensor[];
+  /** Retrain with data. Needs a backend and a model of layers. Default: nothing is trained. */
+  retraining?: RetrainingArgs;
+}
 
 export interface CompressedModel {
   /**
@@ -21,6 +31,8 @@ export interface CompressedModel {
   /** The bytes of the `.tfws` file, to be written or served and loaded with `compressed(…)`; null with format `stock`. */
   file: Uint8Array | null;
   report: CompressionReport;
+  /** With `retraining`: the monitored value on the way. Otherwise null. */
+  retraining: RetrainingReport | null;
 }
 
 /**
@@ -37,16 +49,91 @@ export interface CompressedModel {
  * const {artifacts} = await compressModel(model, {bits: 4, format: 'stock'}); // loads without this package
  * ```
  *
+ * With `retraining` a copy of the model is trained: by soft weight sharing, which then decides on the size, or on the codebooks of the options above.
+ *
+ * ```js
+ * const retraining = {data: [x, y], validationData: [xVal, yVal], loss: 'categoricalCrossentropy', metrics: ['acc'], monitor: 'acc'};
+ * await compressModel(model, {retraining});                                    // usually the smallest
+ * await compressModel(model, {bits: 3, retraining: {...retraining, method: 'clusters'}});
+ * ```
+ *
  * The model is not changed. When NOT to use it: at 2 bits or beyond 12× most networks lose several points without data.
  *
  * @throws Error if options are wrong, weights and specifications do not fit, or `ratio` cannot be reached (the best is said).
  */
 export async function compressModel(model: Pick<LayersModel, 'save'> | io.ModelArtifacts, args: CompressModelArgs = {}): Promise<CompressedModel> {
-  const options = resolveOptions(args);
+  const options = resolveOptions(args, ['inputs', 'retraining']);
   const artifacts = isModel(model) ? await modelArtifacts(model) : checkArtifacts(model);
-  const { artifacts: rest, packed, file, report } = await compressSource(deploymentSource(memorySource(artifacts)), options);
+  if (args.retraining !== undefined) return compressWithData(artifacts, args, resolveRetraining(args.retraining), options);
+  const compress = (measure: MeasureOutputs | null): Promise<CompressedSource> => compressSource(deploymentSource(memorySource(artifacts)), options, measure);
+  if (args.inputs === undefined) return finish(await compress(null), null);
+  const copy = await loadCopy(artifacts, 'inputs');
+  const { measure, dispose } = measureOutputs(copy, args.inputs);
+  try {
+    return finish(await compress(measure), null);
+  } finally {
+    dispose();
+    copy.dispose();
+  }
+}
+
+function finish({ artifacts: rest, packed, file, report }: CompressedSource, retraining: RetrainingReport | null): CompressedModel {
   const weightData = joinBuffers(packed.map((tensor) => tensorBytes(tensor).slice().buffer)).buffer as ArrayBuffer;
-  return { artifacts: { ...rest, weightData }, file, report };
+  return { artifacts: { ...rest, weightData }, file, report, retraining };
+}
+
+/** Trains a copy, then codes it with the values that it has: errors in `report` are those of coding (rounded vectors), not of training. */
+async function compressWithData(artifacts: io.ModelArtifacts, args: CompressModelArgs, training: ResolvedRetraining, options: ResolvedOptions): Promise<CompressedModel> {
+  const { method } = training;
+  const sized = (['bits', 'ratio', 'maxError'] as const).find((option) => args[option] !== undefined);
+  if (method === 'softSharing' && sized !== undefined) {
+    throw new Error(`${WHO}: ${sized} has no say in retraining by soft weight sharing, whose prior decides on the size (prior: {tau}). Leave it out, or use method: 'clusters'.`);
+  }
+  const original = deploymentSource(memorySource(artifacts));
+  const clusters = method === 'clusters' ? await compressSource(original, { ...options, format: 'tfws', onProgress: () => undefined }) : null;
+  const copy = await loadCopy(clusters === null ? await collect(original) : finish(clusters, null).artifacts, 'retraining');
+  try {
+    const untouched = clusters === null ? copy : await loadCopy(await collect(original), 'retraining');
+    const before = await evaluateBefore(untouched, training);
+    if (untouched !== copy) free(untouched);
+    if (clusters === null) await shareSoftly(copy, training, options);
+    const tuned = await fineTune(copy, training, options);
+    const source = deploymentSource(memorySource(await modelArtifacts(copy)));
+    // Shared values are taken as they are; what has too many is no codebook.
+    const shared = await sharedNames(source);
+    const lossless = { ...options, bits: 8, ratio: null, maxError: null, method: 'kMeans', perChannel: false, initialization: 'optimal', skip: (name: string) => options.skip(name) || !shared.has(name) } as const;
+    return finish(await compressSource(source, lossless), { method, monitor: training.monitor, before, ...tuned });
+  } finally {
+    free(copy);
+  }
+}
+
+function free(model: LayersModel): void {
+  disposeOptimizer(model);
+  model.dispose();
+}
+
+/** Names of the matrices with at most 256 values, and of all vectors. */
+async function sharedNames({ artifacts: { weightSpecs = [] }, read }: WeightSource): Promise<Set<string>> {
+  const names = new Set<string>();
+  for (const [i, spec] of weightSpecs.entries()) {
+    const found = tensorValues(spec, await read(i));
+    if (spec.shape.length < 2 || ('values' in found && new Set(found.values).size <= 256)) names.add(spec.name);
+  }
+  return names;
+}
+
+async function collect({ artifacts, read }: WeightSource): Promise<io.ModelArtifacts> {
+  const parts = await Promise.all(artifacts.weightSpecs!.map((_, i) => read(i)));
+  return { ...artifacts, weightData: joinBuffers(parts.map((bytes) => bytes.slice().buffer)).buffer as ArrayBuffer };
+}
+
+/** A model of its own to run and to train. */
+async function loadCopy(artifacts: io.ModelArtifacts, option: string): Promise<LayersModel> {
+  if (Array.isArray((artifacts.modelTopology as { node?: unknown } | null)?.node)) {
+    throw new Error(`${WHO}: ${option} needs a model of layers; of a graph model only the weights are compressed. Leave ${option} out.`);
+  }
+  return loadLayersModel(io.fromMemory(artifacts));
 }
 
 function checkArtifacts(model: unknown): io.ModelArtifacts {

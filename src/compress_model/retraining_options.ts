@@ -1,0 +1,73 @@
+/** What retraining with data can be told, checked and with defaults. */
+import type * as tfc from '@tensorflow/tfjs-core';
+import type { ModelCompileArgs } from '@tensorflow/tfjs-layers';
+import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, POSITIVE } from '../checks.js';
+import type { GmmPriorArgs } from '../regularizers/gmm_prior_options.js';
+import { WHO } from './options.js';
+
+type Tensors = tfc.Tensor | tfc.Tensor[];
+
+export interface RetrainingArgs {
+  /** Inputs and targets to train on. */
+  data: [Tensors, Tensors];
+  /** Held-out inputs and targets: by them the best epoch of fine-tuning is chosen, and the result judged. Not a test set. */
+  validationData: [Tensors, Tensors];
+  /** As for `model.compile`. */
+  loss: ModelCompileArgs['loss'];
+  /** As for `model.compile`. */
+  metrics?: ModelCompileArgs['metrics'];
+  /**
+   * `softSharing`: retraining with a mixture prior, merging and quantising (Ullrich et al. 2017), then fine-tuning; the size follows from the prior, usually far
+   * smaller. `clusters`: the codebooks of compression without data, their values fine-tuned while who shares them stays (Han et al. 2016; TFMOT). Default `softSharing`.
+   */
+  method?: 'softSharing' | 'clusters';
+  /** Epochs of soft weight sharing. Default 40. */
+  epochs?: number;
+  /** Most epochs of fine-tuning the values. 0 for none. Default 10. */
+  fineTuneEpochs?: number;
+  /** Fine-tuning ends after so many epochs without an improvement. Default 3. */
+  patience?: number;
+  /** What is improved: `loss`, or a metric of `metrics` under the host's name (`acc`), on the held-out data. Default `loss`. */
+  monitor?: string;
+  batchSize?: number;
+  /** Adam's rate in soft weight sharing. Default 5e-4. */
+  learningRate?: number;
+  /** Adam's rate in fine-tuning. Default 1e-4. */
+  fineTuneRate?: number;
+  /** How steps of equal weights become that of their value: `average`, or `sum` as TFMOT by default. Default `average`. */
+  aggregation?: 'average' | 'sum';
+  /** Options of `gmmPrior`, over τ 2e-2 and defaults. */
+  prior?: Partial<GmmPriorArgs>;
+}
+
+/** Options with defaults. */
+export type ResolvedRetraining = Required<RetrainingArgs>;
+
+const OPTIONS = [
+  'data', 'validationData', 'loss', 'metrics', 'method', 'epochs', 'fineTuneEpochs', 'patience', 'monitor', 'batchSize', 'learningRate', 'fineTuneRate', 'aggregation', 'prior',
+] as const; // prettier-ignore
+
+/** @throws Error that names the option, what was expected and what came. */
+export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
+  const who = `${WHO}: retraining`;
+  checkKeys(who, args, OPTIONS);
+  for (const option of ['data', 'validationData'] as const) {
+    if (!Array.isArray(args[option]) || args[option].length !== 2) throw new Error(`${who}: ${option} must be [inputs, targets], got ${describe(args[option])}.`);
+  }
+  if (args.loss === undefined) throw new Error(`${who}: loss is missing. Give the one that the model was trained with, as for model.compile.`);
+  const integer = (option: 'epochs' | 'fineTuneEpochs' | 'patience' | 'batchSize', value: number, least: number): number => checkNumber(who, option, args[option] ?? value, integerAtLeast(least));
+  return {
+    ...args,
+    metrics: args.metrics ?? [],
+    method: checkChoice(who, 'method', args.method ?? 'softSharing', ['softSharing', 'clusters']),
+    epochs: integer('epochs', 40, 1),
+    fineTuneEpochs: integer('fineTuneEpochs', 10, 0),
+    patience: integer('patience', 3, 1),
+    batchSize: integer('batchSize', 128, 1),
+    monitor: args.monitor ?? 'loss',
+    learningRate: checkNumber(who, 'learningRate', args.learningRate ?? 5e-4, POSITIVE),
+    fineTuneRate: checkNumber(who, 'fineTuneRate', args.fineTuneRate ?? 1e-4, POSITIVE),
+    aggregation: checkChoice(who, 'aggregation', args.aggregation ?? 'average', ['average', 'sum']),
+    prior: args.prior ?? {},
+  };
+}

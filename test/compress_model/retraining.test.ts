@@ -1,0 +1,113 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { io } from '@tensorflow/tfjs-core';
+import * as tfl from '@tensorflow/tfjs-layers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compressModel, decodeModelArtifacts, type RetrainingArgs } from '../../src/index.js';
+import { onGpu, seededNormal } from '../helpers.js';
+
+const SAMPLES = 96;
+let model: tfl.Sequential;
+let data: [tf.Tensor, tf.Tensor];
+let validationData: [tf.Tensor, tf.Tensor];
+const retraining = (args: Partial<RetrainingArgs> = {}): RetrainingArgs => ({
+  data, validationData, loss: 'meanSquaredError', batchSize: 32, epochs: 4, fineTuneEpochs: onGpu ? 2 : 6, fineTuneRate: 1e-2, ...args,
+}); // prettier-ignore
+
+/** Targets of a linear map of the inputs, and a network trained on them. */
+beforeAll(async () => {
+  const normal = seededNormal(1);
+  const draw = (): [tf.Tensor, tf.Tensor] => {
+    const x = Float32Array.from({ length: SAMPLES * 6 }, normal);
+    const y = Float32Array.from({ length: SAMPLES }, (_, i) => 0.5 * x[6 * i] - x[6 * i + 1] + 0.25 * x[6 * i + 2]);
+    return [tf.tensor2d(x, [SAMPLES, 6]), tf.tensor2d(y, [SAMPLES, 1])];
+  };
+  [data, validationData] = [draw(), draw()];
+  model = tfl.sequential({
+    layers: [
+      tfl.layers.dense({ units: 10, inputShape: [6], activation: 'tanh', kernelInitializer: tfl.initializers.glorotNormal({ seed: 1 }), name: 'first' }),
+      tfl.layers.dense({ units: 1, kernelInitializer: tfl.initializers.glorotNormal({ seed: 2 }), name: 'last' }),
+    ],
+  });
+  model.compile({ optimizer: tf.train.adam(0.02), loss: 'meanSquaredError' });
+  await model.fit(data[0], data[1], { epochs: onGpu ? 8 : 25, batchSize: 32, verbose: 0 });
+});
+afterAll(() => {
+  model.dispose();
+  tf.dispose([data, validationData] as never);
+});
+
+const weightsOf = async (of: tfl.LayersModel): Promise<number[][]> => Promise.all(of.getWeights().map(async (w) => [...(await w.data())]));
+
+async function loaded(artifacts: io.ModelArtifacts): Promise<{ values: number[][]; loss: number }> {
+  const again = await tfl.loadLayersModel(io.fromMemory(artifacts));
+  again.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+  const result = again.evaluate(validationData[0], validationData[1]) as tf.Scalar;
+  const answer = { values: await weightsOf(again), loss: (await result.data())[0] };
+  result.dispose();
+  again.dispose();
+  return answer;
+}
+
+describe('compressModel with data', () => {
+  it.each(['average', 'sum'] as const)('fine-tunes the values of codebooks (%s), which weights share them staying, and is never worse for it', async (aggregation) => {
+    const before = await weightsOf(model);
+    const tensors = tf.memory().numTensors;
+    const without = await loaded((await compressModel(model, { bits: 2 })).artifacts);
+    const { artifacts, file, retraining: report } = await compressModel(model, { bits: 2, retraining: retraining({ method: 'clusters', aggregation, fineTuneRate: aggregation === 'sum' ? 2e-3 : 1e-2 }) });
+    expect(tf.memory().numTensors).toBe(tensors);
+    expect(await weightsOf(model)).toEqual(before);
+    const { values, loss } = await loaded(decodeModelArtifacts(file!));
+    expect(new Set(values[0]).size).toBeLessThanOrEqual(4);
+    expect(values).toEqual((await loaded(artifacts)).values);
+    // Who shared a value before still does.
+    const groups = (all: number[]): number[] => all.map((w) => all.indexOf(w));
+    expect(groups(values[0])).toEqual(groups(without.values[0]));
+    expect(report).toMatchObject({ method: 'clusters', monitor: 'loss' });
+    expect(report!.quantized).toBeCloseTo(without.loss, 3);
+    expect(report!.after).toBeLessThan(report!.quantized);
+    expect(loss).toBeCloseTo(report!.after, 2);
+    expect(report!.before).toBeLessThan(report!.quantized);
+  });
+
+  it('retrains by soft weight sharing to one codebook for all kernels', async () => {
+    const { file, retraining: report } = await compressModel(model, { retraining: retraining({ prior: { components: 5, tau: 0.1, zeroMixing: 0.5 } }) });
+    const { values, loss } = await loaded(decodeModelArtifacts(file!));
+    expect(new Set([...values[0], ...values[2]]).size).toBeLessThanOrEqual(5);
+    expect(new Set([...values[0], ...values[2]]).has(0)).toBe(true);
+    expect(report!.method).toBe('softSharing');
+    expect(report!.after).toBeLessThanOrEqual(report!.quantized);
+    expect(loss).toBeCloseTo(report!.after, 2);
+  });
+
+  it('stops when the metric no longer improves', async () => {
+    const { retraining: report } = await compressModel(model, { bits: 3, retraining: retraining({ method: 'clusters', fineTuneRate: 1e-9, fineTuneEpochs: 20, patience: 1 }) });
+    expect(report!.fineTuneEpochs).toBeLessThan(20);
+    const none = await compressModel(model, { bits: 3, retraining: retraining({ method: 'clusters', fineTuneEpochs: 0 }) });
+    expect(none.retraining!.after).toBe(none.retraining!.quantized);
+  });
+
+  it('leaves skipped layers free', async () => {
+    const { report, artifacts } = await compressModel(model, { bits: 1, skip: ['last'], retraining: retraining({ method: 'clusters', fineTuneEpochs: 1 }) });
+    expect(report.weights.map(({ treatment }) => treatment)).toEqual(['codebook', 'rounded', 'kept', 'kept']);
+    expect(new Set((await loaded(artifacts)).values[2]).size).toBe(10);
+  });
+
+  it('measures sensitivity on given inputs, without a change to the model', async () => {
+    const before = await weightsOf(model);
+    const { report } = await compressModel(model, { maxError: 0.2, inputs: data[0] });
+    expect(report.sensitivity).toBe('outputs');
+    expect(report.weights[0].sensitivity).toBeGreaterThan(0);
+    expect(await weightsOf(model)).toEqual(before);
+  });
+
+  it('says what is wrong with its options', async () => {
+    const attempt = (args: Partial<RetrainingArgs>, more = {}): Promise<unknown> => compressModel(model, { ...more, retraining: retraining(args) });
+    await expect(attempt({ loss: undefined as never })).rejects.toThrow('compressModel: retraining: loss is missing.');
+    await expect(attempt({ data: data[0] as never })).rejects.toThrow('compressModel: retraining: data must be [inputs, targets]');
+    await expect(attempt({ monitor: 'acc' })).rejects.toThrow("retraining: monitor 'acc' is none of loss. Name it in metrics");
+    await expect(attempt({}, { ratio: 10 })).rejects.toThrow('ratio has no say in retraining by soft weight sharing');
+    await expect(attempt({ epoch: 3 } as never)).rejects.toThrow("compressModel: retraining: unknown option 'epoch'. Did you mean 'epochs'?");
+    const graph = { modelTopology: { node: [] }, weightSpecs: [], weightData: new ArrayBuffer(0) };
+    await expect(compressModel(graph, { inputs: data[0] })).rejects.toThrow('inputs needs a model of layers; of a graph model only the weights are compressed.');
+  });
+});
