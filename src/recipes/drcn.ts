@@ -2,7 +2,7 @@
 import { input, model, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { recursiveConv } from '../layers/recursion/recursive_conv.js';
-import { added, convolution } from './parts.js';
+import { added, convolution, small } from './parts.js';
 
 export interface DrcnArgs {
   /** D. Integer ≥ 1. Default 16. */
@@ -31,7 +31,7 @@ export function drcn(args: DrcnArgs = {}): LayersModel {
   h = convolution({ filters, activation: 'relu' }, h);
   const outputs = recursiveConv({
     kernelSize: 3, activation: 'relu', kernelInitializer: 'identity', recursions, tied: args.tied ?? true,
-    head: [{ kernelSize: 3, activation: 'relu', kernelInitializer: 'heNormal' }, { kernelSize: 3, filters: channels }],
+    head: [{ kernelSize: 3, activation: 'relu', kernelInitializer: 'heNormal' }, { kernelSize: 3, filters: channels, kernelInitializer: small() }],
     readout: 'weighted', everyStep: true,
   }).apply(h) as SymbolicTensor[]; // prettier-ignore
   return model({ inputs: x, outputs: outputs.map((output) => added(output, x)), name: 'drcn' });

@@ -2,7 +2,7 @@
 import { input, model, type LayersModel } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { recursiveConv } from '../layers/recursion/recursive_conv.js';
-import { added, applied, convolution } from './parts.js';
+import { added, applied, convolution, small } from './parts.js';
 
 export interface DrrnArgs {
   /** U, residual units with one set of weights. Integer ≥ 1. Default 9; the paper's deepest has 25. */
@@ -32,5 +32,5 @@ export function drrn(args: DrrnArgs = {}): LayersModel {
   const before = { kernelSize: 3, preActivation: true, activation: 'relu' as const, useBias: false, kernelInitializer: 'heNormal' as const };
   const h = convolution({ ...before, filters }, x);
   const recursion = recursiveConv({ block: [before, before], recursions: units, connection: 'inputSkip', tied: args.tied ?? true });
-  return model({ inputs: x, outputs: added(convolution({ ...before, filters: channels }, applied(recursion, h)), x), name: 'drrn' });
+  return model({ inputs: x, outputs: added(convolution({ ...before, filters: channels, kernelInitializer: small() }, applied(recursion, h)), x), name: 'drrn' });
 }

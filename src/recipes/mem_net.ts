@@ -3,7 +3,7 @@ import { input, model, type LayersModel, type SymbolicTensor } from '@tensorflow
 import { checkBoolean, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { recursiveConv, type RecursiveConv } from '../layers/recursion/recursive_conv.js';
 import { weightedFusion } from '../layers/weighted_fusion.js';
-import { added, applied, convolution } from './parts.js';
+import { added, applied, convolution, small } from './parts.js';
 
 export interface MemNetArgs {
   /** M, memory blocks. Integer ≥ 2. Default 6. */
@@ -52,7 +52,7 @@ export function memNet(args: MemNetArgs = {}): LayersModel {
     const [last, earlier] = [memories[block], memories.slice(0, block)];
     memories.push(applied(memoryBlock(filters, recursions, before), earlier.length === 0 ? last : [last, ...earlier]));
   }
-  const reconstruction = recursiveConv({ kernelSize: 3, filters: channels, recursions: 1, kernelInitializer: 'heNormal', ...before });
+  const reconstruction = recursiveConv({ kernelSize: 3, filters: channels, recursions: 1, kernelInitializer: small(), ...before });
   const outputs: SymbolicTensor[] = memories.slice(1).map((memory) => added(applied(reconstruction, memory), x));
   return model({ inputs: x, outputs: [applied(weightedFusion(), outputs), ...outputs], name: 'mem_net' });
 }

@@ -2,7 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D } from '@tensorflow/tfjs-core';
 import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
-import { withoutTape } from '../../autodiff/tape.js';
+import { isRecording, withoutTape } from '../../autodiff/tape.js';
 import type { LoopContext } from './loop_context.js';
 import { agreement, hard, mixed, type LoopGate } from './loop_gate.js';
 
@@ -35,7 +35,9 @@ export function recur(x: Tensor, args: LoopArgs): LoopResult {
   if (gate !== null && !training) return inferred(x, gate, args);
   const begin = gate === null ? [] : begun(x);
   const chain = chainOf(args);
-  const end = args.checkpointed === null ? chain.reduce<readonly Tensor[]>((state, step) => step(state, [x]), begin) : checkpointed(chain, begin, { inputs: [x], variables: args.checkpointed });
+  // Where nothing is recorded, states are freed on the way.
+  const keeps = args.checkpointed === null && isRecording();
+  const end = keeps ? chain.reduce<readonly Tensor[]>((state, step) => step(state, [x]), begin) : checkpointed(chain, begin, { inputs: [x], variables: args.checkpointed ?? [] });
   return { states: end.slice(begin.length), depths: gate === null ? null : (end[2] as Tensor1D), computed: recursions };
 }
 

@@ -160,7 +160,7 @@ export class RecursiveConv extends OuterLayer {
       const training = kwargs['training'] === true;
       const states = this.#recur(x, training);
       const context: LoopContext = { recursion: 0, training, entered: null, first: true };
-      const each = this.#head === null ? states : states.map((state) => this.#head!.apply(state, context));
+      const each = this.#head === null ? states : states.map((state) => tfc.tidy(() => this.#head!.apply(state, context)));
       const main = this.#readOut(each, x, memories, context);
       return this.#options.everyStep ? [main, ...each.map((state) => tfc.clone(state))] : main;
     });
@@ -170,7 +170,7 @@ export class RecursiveConv extends OuterLayer {
   #recur(x: Tensor, training: boolean): Tensor[] {
     const { checkpoint, connection, everyStep, readout } = this.#options;
     const comeOut = everyStep || needsAll(readout);
-    const step = (input: Tensor, states: readonly Tensor[], context: LoopContext) => this.#step(input, states, context);
+    const step = (input: Tensor, states: readonly Tensor[], context: LoopContext) => tfc.tidy(() => this.#step(input, states, context));
     const { states, depths, computed } = recur(x, {
       recursions: this.recursions, training, gate: this.#gate, step,
       keepsAll: comeOut || connection === 'dense',
