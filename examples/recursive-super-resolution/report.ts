@@ -13,7 +13,7 @@ export const renderPictures = (record: RunRecord): string => composePanels(headl
 
 export function headline(record: RunRecord): string {
   const { bicubic, networks, parameterShare } = summarize(record);
-  return `×2: bicubic ${bicubic['x2'].toFixed(2)} dB, DRRN ${networks.drrn.psnr['x2'].toFixed(2)} with ${(100 * parameterShare).toFixed(0)} % of the parameters of its untied twin, ${networks.untied.psnr['x2'].toFixed(2)}`;
+  return `×2: bicubic ${bicubic['x2'].toFixed(2)} dB, DRRN ${networks.drrn.psnr['x2'].toFixed(2)} with ${(100 * parameterShare).toFixed(1)} % of the parameters of its untied twin, ${networks.untied.psnr['x2'].toFixed(2)}`;
 }
 
 export function renderHtml(record: RunRecord): string {
@@ -87,7 +87,7 @@ function sizes(record: RunRecord): Panel {
   const { bicubic, networks } = summarize(record);
   const points = VARIANTS.map((variant) => ({ network: LABELS[variant], parameters: networks[variant].parameters, psnr: networks[variant].psnr['x2'] }));
   return panel('Parameters', 'test images at ×2; the line is bicubic interpolation', {
-    width: 560, height: 360, marginRight: 80, x: { type: 'log', label: 'parameters' }, y: { label: 'PSNR (dB)', grid: true },
+    width: 560, height: 360, marginRight: 110, x: { type: 'log', label: 'parameters' }, y: { label: 'PSNR (dB)', grid: true },
     marks: [Plot.ruleY([bicubic['x2']], { stroke: '#999' }), Plot.dot(points, { x: 'parameters', y: 'psnr', fill: '#1d7a45', r: 5 }), Plot.text(points, { x: 'parameters', y: 'psnr', text: 'network', dx: 8, textAnchor: 'start' })],
   }); // prettier-ignore
 }
