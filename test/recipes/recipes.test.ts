@@ -100,12 +100,12 @@ describe('recipes for super-resolution', () => {
 
 describe('recipes for classification', () => {
   it.each<[string, () => LayersModel]>([
-    ['lruNet', () => lruNet({ recursions: 2, inputShape: [16, 16, 1], classes: 3, dropout: 0 })],
-    ['eigenNet', () => eigenNet({ maps: 4, layers: 2, inputShape: [16, 16, 1], classes: 3 })],
+    ['lruNet', () => lruNet({ recursions: 2, inputShape: [8, 8, 1], classes: 3, dropout: 0 })],
+    ['eigenNet', () => eigenNet({ maps: 4, layers: 2, inputShape: [8, 8, 1], classes: 3 })],
   ])('%s trains', async (name, make) => {
     const model = make();
     model.compile({ optimizer: tf.train.sgd(0.01), loss: 'categoricalCrossentropy' });
-    const [x, y] = [seeded([3, 16, 16, 1], 1), tf.oneHot(tf.tensor1d([0, 1, 2], 'int32'), 3)];
+    const [x, y] = [seeded([3, 8, 8, 1], 1), tf.oneHot(tf.tensor1d([0, 1, 2], 'int32'), 3)];
     const { history } = await model.fit(x, y, { epochs: onGpu ? 2 : 4, verbose: 0 });
     expect(history['loss'].at(-1) as number, name).toBeLessThan(history['loss'][0] as number);
     expect(outputsOf(model, x)[0].shape).toEqual([3, 3]);

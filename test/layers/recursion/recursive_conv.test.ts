@@ -3,6 +3,8 @@ import { initializers, input, layers, model as functionalModel, regularizers, se
 import { describe, expect, it } from 'vitest';
 import { recursiveConv, type RecursiveConv } from '../../../src/layers/recursion/recursive_conv.js';
 import type { RecursiveConvArgs } from '../../../src/layers/recursion/recursion_options.js';
+import { attachRegularizer } from '../../../src/regularizers/attach.js';
+import { gmmPrior } from '../../../src/regularizers/gmm_prior.js';
 import { expectNear, seeded } from '../../contract/fixtures.js';
 import { layerContract } from '../../contract/layer_contract.js';
 import golden from '../../fixtures/convolution.json';
@@ -87,6 +89,16 @@ describe('recursiveConv keeps the layer contract: layers as a block, with checkp
     inputShape: [2, 3, 3], parameters: 12, masking: 'refuses', learningRate: 0.02,
   })); // prettier-ignore
 
+describe('recursiveConv keeps the layer contract: a gate over memories, shared normalisation', () =>
+  layerContract({
+    create: recursiveConv,
+    args: {
+      ...named(), kernelSize: 2, preActivation: true, activation: 'relu' as const, normalization: 'shared' as const, recursions: 2, connection: 'residual' as const, readout: 'memory' as const,
+      fusion: { kernelSize: 1, filters: 3, preActivation: true, activation: 'relu' as const, normalization: 'shared' as const },
+    },
+    inputShape: [[3, 3, 2], [3, 3, 1]], parameters: 4 * 4 + 2 + 8 + 7 * 3 + 3 + 4 * 7, masking: 'refuses', learningRate: 0.02,
+  })); // prettier-ignore
+
 function trained(layer: RecursiveConv | layers.Layer, data: tf.Tensor) {
   const given = input({ shape: data.shape.slice(1) });
   return functionalModel({ inputs: given, outputs: layer.apply(given) as SymbolicTensor });
@@ -115,6 +127,14 @@ describe('recursiveConv', () => {
     trained(layer, x());
     expect(layer.calculateLosses()).toHaveLength(1);
     expectNear('loss', await layer.calculateLosses()[0].data(), [0.5 * 16], 1e-6);
+  });
+
+  it('takes a prior that is attached later, of one convolution', () => {
+    const layer = recursiveConv({ kernelSize: 3, recursions: 3 });
+    const prior = gmmPrior({ trainingExamples: 10, tau: 0.1 });
+    attachRegularizer(trained(layer, x()), prior);
+    expect(layer.losses).toHaveLength(1);
+    expect(layer.getConfig()['kernelRegularizer']).toMatchObject({ className: 'GmmPrior' });
   });
 
   it('changes nothing at first with the identity as initializer', async () => {
