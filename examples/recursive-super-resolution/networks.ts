@@ -3,7 +3,7 @@ import type * as tfl from '@tensorflow/tfjs-layers';
 import { drcn, drrn, memNet, rdn } from './library.js';
 import type { Settings, VariantName } from './settings.js';
 
-/** Without normalisation, as patches are small and whole images are tested. RDN takes interpolated images here, as the others do. */
+/** Without normalisation, as patches are small and whole images are tested. RDN takes interpolated images here and adds to them, as the others do. */
 export function network(variant: VariantName, settings: Settings['model']): tfl.LayersModel {
   const { filters, units, recursions, memoryBlocks, memoryRecursions, denseBlocks, denseLayers, denseFilters } = settings;
   switch (variant) {

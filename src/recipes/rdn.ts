@@ -3,10 +3,10 @@ import { input, layers, model, type LayersModel, type SymbolicTensor } from '@te
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { pixelShuffle } from '../layers/pixel_shuffle.js';
 import { recursiveConv } from '../layers/recursion/recursive_conv.js';
-import { added, applied, convolution } from './parts.js';
+import { added, applied, convolution, small } from './parts.js';
 
 export interface RdnArgs {
-  /** Of height and width; 1: the image is interpolated already. Integer ≥ 1. Required. */
+  /** Of height and width; 1: the image is interpolated already, and what is learned is added to it. Integer ≥ 1. Required. */
   scale: number;
   /** Residual dense blocks. Integer ≥ 2. Default 16. */
   blocks?: number;
@@ -43,5 +43,6 @@ export function rdn(args: RdnArgs): LayersModel {
   const all = applied(layers.concatenate(), made.slice(1));
   let h = added(convolution({ filters }, convolution({ kernelSize: 1, filters }, all)), shallow);
   if (scale > 1) h = applied(pixelShuffle({ scale }), convolution({ filters: filters * scale ** 2 }, h));
-  return model({ inputs: x, outputs: convolution({ filters: channels, kernelInitializer: 'glorotNormal' }, h), name: 'rdn' });
+  const outputs = scale > 1 ? convolution({ filters: channels, kernelInitializer: 'glorotNormal' }, h) : added(convolution({ filters: channels, kernelInitializer: small() }, h), x);
+  return model({ inputs: x, outputs, name: 'rdn' });
 }

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
+import { withFixedDraws } from '../../src/autodiff/fixed_draws.js';
 import { recursiveSupervision } from '../../src/losses/recursive_supervision.js';
 import { drcn } from '../../src/recipes/drcn.js';
 import { drrn } from '../../src/recipes/drrn.js';
@@ -56,7 +57,7 @@ describe('recipes have the published numbers of parameters', () => {
   });
 });
 
-const image = (size: number, channels = 1) => seeded([1, size, size, channels], 3);
+const image = (size: number, channels = 1, seed = 3) => seeded([1, size, size, channels], seed);
 const outputsOf = (model: LayersModel, x: tf.Tensor) => [model.predict(x)].flat();
 
 describe('recipes for super-resolution', () => {
@@ -68,11 +69,11 @@ describe('recipes for super-resolution', () => {
   };
 
   it.each(Object.entries(small))('%s takes images of any size and trains', async (name, make) => {
-    const model = make();
+    const model = withFixedDraws(1, make);
     const steps = model.outputs.length - 1;
     const supervision = steps === 0 ? null : recursiveSupervision({ steps, alpha: 0.5 });
-    model.compile({ optimizer: tf.train.sgd(0.01), loss: supervision?.losses ?? 'meanSquaredError' });
-    const [x, y] = [image(8), image(8)];
+    model.compile({ optimizer: tf.train.sgd(0.001), loss: supervision?.losses ?? 'meanSquaredError' });
+    const [x, y] = [image(8), image(8, 1, 4)];
     const target = supervision?.targets(y) ?? y;
     const { history } = await model.fit(x, target, { epochs: onGpu ? 2 : 4, verbose: 0 });
     expect(history['loss'].at(-1) as number, name).toBeLessThan(history['loss'][0] as number);
@@ -100,13 +101,13 @@ describe('recipes for super-resolution', () => {
 
 describe('recipes for classification', () => {
   it.each<[string, () => LayersModel]>([
-    ['lruNet', () => lruNet({ recursions: 2, inputShape: [8, 8, 1], classes: 3, dropout: 0 })],
-    ['eigenNet', () => eigenNet({ maps: 4, layers: 2, inputShape: [8, 8, 1], classes: 3 })],
+    ['lruNet', () => lruNet({ recursions: 2, inputShape: [16, 16, 1], classes: 3, dropout: 0 })],
+    ['eigenNet', () => eigenNet({ maps: 4, layers: 2, inputShape: [16, 16, 1], classes: 3 })],
   ])('%s trains', async (name, make) => {
-    const model = make();
-    model.compile({ optimizer: tf.train.sgd(0.01), loss: 'categoricalCrossentropy' });
-    const [x, y] = [seeded([3, 8, 8, 1], 1), tf.oneHot(tf.tensor1d([0, 1, 2], 'int32'), 3)];
-    const { history } = await model.fit(x, y, { epochs: onGpu ? 2 : 4, verbose: 0 });
+    const model = withFixedDraws(1, make);
+    model.compile({ optimizer: tf.train.sgd(0.002), loss: 'categoricalCrossentropy' });
+    const [x, y] = [seeded([3, 16, 16, 1], 1), tf.oneHot(tf.tensor1d([0, 1, 2], 'int32'), 3)];
+    const { history } = await model.fit(x, y, { epochs: 2, verbose: 0 });
     expect(history['loss'].at(-1) as number, name).toBeLessThan(history['loss'][0] as number);
     expect(outputsOf(model, x)[0].shape).toEqual([3, 3]);
   });

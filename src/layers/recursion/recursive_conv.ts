@@ -10,6 +10,7 @@ import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.j
 import { describe } from '../../checks.js';
 import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
 import { OuterLayer, shapeList } from '../outer_layer.js';
+import { RepeatedCalls } from '../repeated_calls.js';
 import { Block } from './block.js';
 import { channelShuffle, checkShuffledChannels } from './channels.js';
 import { blockInputs, connected } from './connection.js';
@@ -80,6 +81,7 @@ export class RecursiveConv extends OuterLayer {
   #fusion: Block | null = null;
   readonly #gate: LoopGate | null;
   readonly #norms: GradientNorms;
+  readonly #calls = new RepeatedCalls();
   #stepWeights: LayerVariable | null = null;
   /** Those that the recursions use. */
   #chainWeights: LayerVariable[] = [];
@@ -154,16 +156,24 @@ export class RecursiveConv extends OuterLayer {
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
-    return tfc.tidy(() => {
-      this.invokeCallHook(inputs, kwargs);
-      const [x, ...memories] = (Array.isArray(inputs) ? inputs : [inputs]).map((input) => (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')));
-      const training = kwargs['training'] === true;
-      const states = this.#recur(x, training);
-      const context: LoopContext = { recursion: 0, training, entered: null, first: true };
-      const each = this.#head === null ? states : states.map((state) => tfc.tidy(() => this.#head!.apply(state, context)));
-      const main = this.#readOut(each, x, memories, context);
-      return this.#options.everyStep ? [main, ...each.map((state) => tfc.clone(state))] : main;
-    });
+    const given = Array.isArray(inputs) ? inputs : [inputs];
+    const training = kwargs['training'] === true;
+    const outputs = () =>
+      tfc.tidy(() => {
+        this.invokeCallHook(inputs, kwargs);
+        return this.#outputs(given, training);
+      });
+    return this.#options.everyStep ? this.#calls.answer(given, this.trainableWeights, training, outputs) : outputs()[0];
+  }
+
+  /** The readout, and with `everyStep` what comes out of each recursion. */
+  #outputs(given: readonly Tensor[], training: boolean): Tensor[] {
+    const [x, ...memories] = given.map((input) => (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')));
+    const states = this.#recur(x, training);
+    const context: LoopContext = { recursion: 0, training, entered: null, first: true };
+    const each = this.#head === null ? states : states.map((state) => tfc.tidy(() => this.#head!.apply(state, context)));
+    const main = this.#readOut(each, x, memories, context);
+    return this.#options.everyStep ? [main, ...each.map((state) => tfc.clone(state))] : [main];
   }
 
   /** h_1 … h_D, or h_D alone where nobody needs the others. */

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, input, layers, model as functionalModel, regularizers, sequential, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { recursiveConv, type RecursiveConv } from '../../../src/layers/recursion/recursive_conv.js';
 import type { RecursiveConvArgs } from '../../../src/layers/recursion/recursion_options.js';
 import { attachRegularizer } from '../../../src/regularizers/attach.js';
@@ -158,6 +158,32 @@ describe('recursiveConv', () => {
     const [mean] = layer.apply(x()) as tf.Tensor[];
     const expected = tf.div(tf.addN([states[0], tf.mul(2, states[1]), tf.mul(5, states[2])]), 8);
     expectNear('weighted', await mean.data(), await expected.data(), 1e-5);
+  });
+
+  it('is computed once by a model however many outputs it has, and again after its weights changed', async () => {
+    const layer = recursiveConv({ kernelSize: 1, recursions: 3, everyStep: true, normalization: { scope: 'perRecursion', momentum: 0.5 } });
+    const given = input({ shape: [6, 6, 4] });
+    const model = functionalModel({ inputs: given, outputs: layer.apply(given) as SymbolicTensor[] });
+    const calls = vi.spyOn(layer as unknown as { invokeCallHook(): void }, 'invokeCallHook');
+    const data = x();
+    const outputs = model.predict(data) as tf.Tensor[];
+    expect(calls).toHaveBeenCalledTimes(1);
+    expectNear('last step', await outputs[3].data(), await outputs[0].data(), 0);
+    tf.tidy(() => {
+      layer.apply(data);
+      layer.setWeights(layer.getWeights().map((weight) => tf.mul(weight, 2)));
+      layer.apply(data);
+    });
+    expect(calls).toHaveBeenCalledTimes(3);
+    // So that one step of training moves running statistics once.
+    const [mean] = layer.nonTrainableWeights;
+    const before = await mean.read().data();
+    model.compile({ optimizer: tf.train.sgd(0.01), loss: Array(4).fill('meanSquaredError') as string[] });
+    calls.mockClear();
+    await model.trainOnBatch(data, [data, data, data, data]);
+    expect(calls).toHaveBeenCalledTimes(1);
+    expect(Array.from(await mean.read().data())).not.toEqual(Array.from(before));
+    vi.restoreAllMocks();
   });
 
   it('normalises each recursion by statistics of its own, which inference uses', async () => {
