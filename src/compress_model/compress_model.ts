@@ -65,12 +65,17 @@ export async function compressModel(model: Pick<LayersModel, 'save'> | io.ModelA
   const options = resolveOptions(args, ['inputs', 'retraining']);
   const artifacts = isModel(model) ? await modelArtifacts(model) : checkArtifacts(model);
   if (args.retraining !== undefined) return compressWithData(artifacts, args, resolveRetraining(args.retraining), options);
+  return finish(await compressMeasured(artifacts, args, options), null);
+}
+
+/** Without data; what errors count is measured where there are inputs. */
+async function compressMeasured(artifacts: io.ModelArtifacts, { inputs }: CompressModelArgs, options: ResolvedOptions): Promise<CompressedSource> {
   const compress = (measure: MeasureOutputs | null): Promise<CompressedSource> => compressSource(deploymentSource(memorySource(artifacts)), options, measure);
-  if (args.inputs === undefined) return finish(await compress(null), null);
+  if (inputs === undefined) return compress(null);
   const copy = await loadCopy(artifacts, 'inputs');
-  const { measure, dispose } = measureOutputs(copy, args.inputs);
+  const { measure, dispose } = measureOutputs(copy, inputs);
   try {
-    return finish(await compress(measure), null);
+    return await compress(measure);
   } finally {
     dispose();
     copy.dispose();
@@ -90,7 +95,7 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     throw new Error(`${WHO}: ${sized} has no say in retraining by soft weight sharing, whose prior decides on the size (prior: {tau}). Leave it out, or use method: 'clusters'.`);
   }
   const original = deploymentSource(memorySource(artifacts));
-  const clusters = method === 'clusters' ? await compressSource(original, { ...options, format: 'tfws', onProgress: () => undefined }) : null;
+  const clusters = method === 'clusters' ? await compressMeasured(artifacts, args, { ...options, format: 'tfws', onProgress: () => undefined }) : null;
   const copy = await loadCopy(clusters === null ? await collect(original) : finish(clusters, null).artifacts, 'retraining');
   try {
     const untouched = clusters === null ? copy : await loadCopy(await collect(original), 'retraining');
