@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { cropped, readLuminance, type Luminance } from '../common/luminance.js';
 import { seededRandom, shuffledIndices, type Random } from '../common/random.js';
+import { psnr } from './quality.js';
 import { degraded } from './resize.js';
 import { SCALES } from './settings.js';
 
@@ -84,16 +85,28 @@ export interface Batch {
   inputs: Float32Array;
   /** Sharp, 0 … 1. */
   targets: Float32Array;
+  /** How much each patch counts, by its scale. */
+  weights: Float32Array;
+}
+
+/** 1 / mean squared error of interpolation at each scale, over their mean: without them nearly all of the loss is that of the largest scale. */
+export function scaleWeights(pairs: readonly Pairs[]): Map<number, number> {
+  const inverse = SCALES.map((scale) => pairs.length / pairs.reduce((total, { sharp, blurred }) => total + 255 ** 2 / 10 ** (psnr(blurred.get(scale)!, sharp) / 10), 0));
+  const mean = inverse.reduce((total, each) => total + each) / inverse.length;
+  return new Map(SCALES.map((scale, i) => [scale, inverse[i] / mean]));
 }
 
 /** Patches of random images at random places and scales, turned and mirrored at random. */
-export function randomBatch(pairs: readonly Pairs[], size: number, patch: number, random: Random): Batch {
+export function randomBatch(pairs: readonly Pairs[], weightOf: ReadonlyMap<number, number>, size: number, patch: number, random: Random): Batch {
+  const weights = new Float32Array(size);
   const [inputs, targets] = [new Float32Array(size * patch * patch), new Float32Array(size * patch * patch)];
   const usable = pairs.filter(({ sharp }) => sharp.width >= patch && sharp.height >= patch);
   if (usable.length === 0) throw new Error(`super-resolution: no training image is as large as the patches, ${patch} × ${patch}. Use --set training.patch=… with a smaller one.`);
   for (let i = 0; i < size; i++) {
     const { sharp, blurred } = usable[random.integer(usable.length)];
-    const source = blurred.get(SCALES[random.integer(SCALES.length)])!;
+    const scale = SCALES[random.integer(SCALES.length)];
+    const source = blurred.get(scale)!;
+    weights[i] = weightOf.get(scale)!;
     const [left, top] = [random.integer(sharp.width - patch + 1), random.integer(sharp.height - patch + 1)];
     const [transposed, flipX, flipY] = [random.uniform() < 0.5, random.uniform() < 0.5, random.uniform() < 0.5];
     for (let row = 0; row < patch; row++) {
@@ -106,5 +119,5 @@ export function randomBatch(pairs: readonly Pairs[], size: number, patch: number
       }
     }
   }
-  return { size, patch, inputs, targets };
+  return { size, patch, inputs, targets, weights };
 }

@@ -5,7 +5,7 @@ import type { InterruptWatch } from '../common/interrupt.js';
 import { cropped, greyPng, type Luminance } from '../common/luminance.js';
 import { withProgress } from '../common/progress.js';
 import { seededRandom } from '../common/random.js';
-import { cutTo, pairsOf, randomBatch, type Pairs, type SuperResolutionData } from './data.js';
+import { cutTo, pairsOf, randomBatch, scaleWeights, type Pairs, type SuperResolutionData } from './data.js';
 import { recursiveSupervision } from './library.js';
 import { network } from './networks.js';
 import { psnr, qualityOf } from './quality.js';
@@ -52,8 +52,11 @@ function withSeededMath<T>(seed: number, f: () => T): T {
 async function fit(model: tfl.LayersModel, train: readonly Pairs[], heldOut: readonly Pairs[], settings: Settings['training'], label: string, seed: number, watch: InterruptWatch) {
   const { minutes, batchSize, patch, learningRate, clip, looks } = settings;
   const outputs = model.outputs.length - 1;
-  const supervision = outputs === 0 ? null : recursiveSupervision({ steps: outputs });
-  const losses = supervision?.losses ?? [(y: tfc.Tensor, p: tfc.Tensor): tfc.Scalar => tfc.mean(tfc.square(tfc.sub(p, y)))];
+  const ofScale = scaleWeights(train);
+  let weights: tfc.Tensor;
+  const loss = (y: tfc.Tensor, p: tfc.Tensor): tfc.Tensor => tfc.mul(weights, tfc.square(tfc.sub(p, y)));
+  const supervision = outputs === 0 ? null : recursiveSupervision({ steps: outputs, loss });
+  const losses = supervision?.losses ?? [(y: tfc.Tensor, p: tfc.Tensor): tfc.Scalar => tfc.mean(loss(y, p))];
   const optimizer = tfc.train.adam(learningRate, 0.9, 0.999, 1e-7);
   const variables = model.trainableWeights.map((weight) => weight.read() as tfc.Variable);
   const random = seededRandom(seed);
@@ -67,11 +70,12 @@ async function fit(model: tfl.LayersModel, train: readonly Pairs[], heldOut: rea
       const share = used / budget;
       (optimizer as unknown as { learningRate: number }).learningRate = learningRate * (0.01 + 0.99 * 0.5 * (1 + Math.cos(Math.PI * share)));
       if (supervision !== null) supervision.alpha = Math.max(0, 1 - share / settings.supervision);
-      const batch = randomBatch(train, batchSize, patch, random);
+      const batch = randomBatch(train, ofScale, batchSize, patch, random);
       tfc.tidy(() => {
         const [x, y] = [batch.inputs, batch.targets].map((values) => tfc.tensor4d(values, [batchSize, patch, patch, 1]));
-        const loss = () => losses.map((each, i) => each(y, [model.apply(x, { training: true })].flat()[i] as tfc.Tensor)).reduce((a, b) => tfc.add(a, b)) as tfc.Scalar;
-        optimizer.applyGradients(clipped(tfc.variableGrads(loss, variables).grads, clip) as never);
+        weights = tfc.tensor4d(batch.weights, [batchSize, 1, 1, 1]);
+        const total = () => losses.map((each, i) => each(y, [model.apply(x, { training: true })].flat()[i] as tfc.Tensor)).reduce((a, b) => tfc.add(a, b)) as tfc.Scalar;
+        optimizer.applyGradients(clipped(tfc.variableGrads(total, variables).grads, clip) as never);
       });
       steps++;
       used += processorSeconds() - before;

@@ -20,7 +20,7 @@ export function renderHtml(record: RunRecord): string {
   const { data, settings, seeds, backend } = record;
   const body = `<p>${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.heldOut} held out to choose the weights by, ${data.test} to test, read once for each network.
 Luminance (BT.601), antialiased bicubic degradation, a border of as many pixels as the scale left out. Each network is trained once for all scales,
-on interpolated patches, for ${settings.training.minutes} minutes of processor time. Backend: ${escapeMarkup(backend)}. ${seeds.length === 1 ? 'One seed.' : `${seeds.length} seeds: medians.`}</p>
+on interpolated patches, each patch weighted by the inverse error of interpolation at its scale, for ${settings.training.minutes} minutes of processor time. Backend: ${escapeMarkup(backend)}. ${seeds.length === 1 ? 'One seed.' : `${seeds.length} seeds: medians.`}</p>
 ${htmlFigures(pictures(record))}
 ${htmlFigures([curves(record), sizes(record)])}
 <h2>Test images</h2>

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { cropped, greyPng, luma, type Luminance } from '../../examples/common/luminance.js';
 import { seededRandom } from '../../examples/common/random.js';
-import { cutTo, generatedImages, pairsOf, randomBatch, readImages } from '../../examples/recursive-super-resolution/data.js';
+import { cutTo, generatedImages, pairsOf, randomBatch, readImages, scaleWeights } from '../../examples/recursive-super-resolution/data.js';
 import { runVariant } from '../../examples/recursive-super-resolution/job.js';
 import { psnr, qualityOf, ssim } from '../../examples/recursive-super-resolution/quality.js';
 import { parseRecord, RECORD_FORMAT, summarize, type RunRecord, type VariantRecord } from '../../examples/recursive-super-resolution/record.js';
@@ -72,11 +72,20 @@ describe('patches', () => {
   it('come from the same place of both images', () => {
     const sharp = generatedImages(2).train.map(cut);
     const same = sharp.map((image) => ({ sharp: image, blurred: new Map(SCALES.map((scale) => [scale, image])) }));
-    const { inputs, targets } = randomBatch(same, 6, 20, seededRandom(1));
+    const { inputs, targets, weights } = randomBatch(same, new Map([[2, 2], [3, 2], [4, 2]]), 6, 20, seededRandom(1)); // prettier-ignore
+    expect(Array.from(weights)).toEqual(Array(6).fill(2));
     expect(inputs).toEqual(targets);
     expect(inputs.length).toBe(6 * 400);
-    expect(() => randomBatch(same, 1, 200, seededRandom(1))).toThrow('no training image is as large as the patches, 200 × 200.');
+    expect(() => randomBatch(same, new Map(), 1, 200, seededRandom(1))).toThrow('no training image is as large as the patches, 200 × 200.');
     expect(pairsOf(sharp[0]).blurred.get(3)!.width).toBe(sharp[0].width);
+  });
+
+  it('count more where interpolation is better', () => {
+    const pairs = generatedImages(2).train.slice(0, 2).map(pairsOf);
+    const weights = scaleWeights(pairs);
+    expect([...weights.values()].reduce((total, each) => total + each)).toBeCloseTo(3, 6);
+    expect(weights.get(2)!).toBeGreaterThan(weights.get(3)!);
+    expect(weights.get(3)!).toBeGreaterThan(weights.get(4)!);
   });
 });
 const cut = (image: Luminance) => cutTo(image, 12);
