@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -238,7 +238,7 @@ describe('bad input', () => {
       spoil(at(name, 'group1-shard1.bin'));
       return failure(at(name));
     };
-    expect(await broken('missing', (shard) => void rm(shard))).toMatch(/the shard 'group1-shard1\.bin' is missing|need 5780 bytes/);
+    expect(await broken('missing', (shard) => rmSync(shard))).toMatch(/the shard 'group1-shard1\.bin' is missing/);
     expect(await broken('short', (shard) => writeFileSync(shard, readFileSync(shard).subarray(0, 5000)))).toMatch(/its weights need 5780 bytes, but the shards group1-shard1\.bin have 5000/);
     expect(await broken('long', (shard) => writeFileSync(shard, Buffer.concat([readFileSync(shard), Buffer.alloc(4)])))).toMatch(/have 5784/);
     const wrong = await writeModel('wrong-spec', (json) => delete (json.weightsManifest[0].weights[0] as Partial<io.WeightsManifestEntry>).shape);
