@@ -10,9 +10,6 @@
  *   `leastRatio` of the fastest rounds. Its threads wait passively (OMP_WAIT_POLICY): spinning ones take the processors from ours.
  */
 
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-layers';
 import { anderson } from '../src/solvers/anderson.js';
@@ -24,27 +21,14 @@ import { implicit } from '../src/solvers/implicit.js';
 import type { Solution, Solver, SolverArgs } from '../src/solvers/solver.js';
 import { unrolled } from '../src/solvers/unrolled.js';
 import { interleaved, median, significant } from './interleaved.js';
+import { startNative } from './native_backend.js';
+import { startPython } from './python_peer.js';
 import type { BenchOptions } from './run.js';
 
 const SIZES: [width: number, batch: number][] = [[64, 16], [256, 64], [1024, 128]]; // prettier-ignore
 const LIMITS: SolverArgs = { tolerance: 1e-4, maxIterations: 60 };
 const SOLVERS = { fixedPointIteration, anderson, broyden } as Record<string, (args: SolverArgs) => Solver>;
 const TORCH_NAMES: Record<string, string> = { fixedPointIteration: 'fixed_point_iter', anderson: 'anderson', broyden: 'broyden' };
-
-async function startBackend(print: BenchOptions['print']): Promise<string> {
-  process.env.TF_NUM_INTRAOP_THREADS ??= '2';
-  process.env.OMP_NUM_THREADS ??= '2';
-  try {
-    await import(['@tensorflow', 'tfjs-node'].join('/')); // optional: its types need not be there
-    await tf.setBackend('tensorflow');
-  } catch {
-    await import('@tensorflow/tfjs-backend-wasm');
-    await tf.setBackend('wasm');
-    print('The native backend does not load here (npm install @tensorflow/tfjs-node): these are times of wasm.');
-  }
-  await tf.ready();
-  return tf.getBackend();
-}
 
 /** The step as a function, for one size. */
 function problem(width: number, batch: number) {
@@ -70,22 +54,13 @@ function problem(width: number, batch: number) {
 
 /** The Python process with TorchDEQ in it, if there is one. */
 function startPeer() {
-  const python = process.env.TORCHDEQ_PYTHON;
-  if (python === undefined) return null;
-  const child = spawn(python, [fileURLToPath(new URL('torchdeq_step.py', import.meta.url))], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-    env: { ...process.env, OMP_NUM_THREADS: '2', OMP_WAIT_POLICY: 'PASSIVE' },
-  });
-  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-  return {
+  const python = startPython('TORCHDEQ_PYTHON', 'torchdeq_step.py', 'torch and torchdeq');
+  return python === null ? null : {
     async step(width: number, batch: number, solver: string): Promise<{ milliseconds: number; iterations: number[] }> {
-      child.stdin.write(`${width} ${batch} ${TORCH_NAMES[solver]}\n`);
-      const { value, done } = await lines.next();
-      if (done) throw new Error('bench deq: the Python of TORCHDEQ_PYTHON ended; does it have torch and torchdeq?');
-      const [milliseconds, ...iterations] = String(value).split(' ').map(Number);
+      const [milliseconds, ...iterations] = await python.ask(`${width} ${batch} ${TORCH_NAMES[solver]}`);
       return { milliseconds, iterations };
     },
-    stop: () => child.kill(),
+    stop: python.stop,
   };
 }
 
@@ -111,7 +86,7 @@ async function peakBytes(run: () => void): Promise<number> {
 }
 
 export async function run({ print }: BenchOptions): Promise<Record<string, unknown>> {
-  const backend = await startBackend(print);
+  const backend = await startNative(print);
   const peer = startPeer();
   const step: Record<string, Record<string, object>> = {};
   const torchdeq: Record<string, Record<string, object>> = {};
