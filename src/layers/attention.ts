@@ -4,6 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
+import { isRecording } from '../autodiff/tape.js';
 import { denseProduct } from '../kernels/dense_product/index.js';
 
 export interface AttentionOptions {
@@ -68,11 +69,44 @@ export function weightedValues(weights: Tensor4D, value: Tensor4D): Tensor4D {
 }
 
 /**
+ * {@link weightedValues} of {@link attentionWeights}, where the weights are wanted for nothing else. Its gradient goes by
+ * ∂L/∂score = weight · (∂L/∂weight − Σ ∂L/∂output · output) (Dao et al., FlashAttention, NeurIPS 2022, appendix B), so that fewer arrays of the size of the maps are made, and
+ * those that are made are freed at once: they are most of the time. Differentiable any number of times.
+ */
+export function attention(query: Tensor4D, key: Tensor4D, value: Tensor4D, options: AttentionOptions = {}): Tensor4D {
+  const scale = options.scale ?? 1 / Math.sqrt(query.shape[3]);
+  return tfc.customGrad((...args: unknown[]) => {
+    const [q, k, v, save] = args as [Tensor4D, Tensor4D, Tensor4D, (tensors: Tensor[]) => void];
+    const weights = attentionWeights(q, k, options);
+    const output = weightedValues(weights, v);
+    save([q, k, v, weights, output]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const shapes = saved.map(({ shape }) => shape);
+      // For a derivative of this one the weights must be seen to depend on query and key.
+      const [ofQuery, ofKey, ofValue] = saved as Tensor4D[];
+      const again = isRecording() ? attentionWeights(ofQuery, ofKey, options) : null;
+      const made = again === null ? saved.slice(3) : [again, weightedValues(again, ofValue)];
+      const [g, q3, k3, v3, p3, y3] = [dy, ...saved.slice(0, 3), ...made].map((tensor) => flat(tensor as Tensor4D));
+      const dv = denseProduct(p3, g, true);
+      const toWeights = denseProduct(g, v3, false, true);
+      const centred = tfc.sub(toWeights, tfc.sum(tfc.mul(g, y3), -1, true));
+      toWeights.dispose();
+      const toScores = tfc.mul(p3, centred) as Tensor3D;
+      centred.dispose();
+      const parts = [tfc.mul(denseProduct(toScores, k3), scale), tfc.mul(denseProduct(toScores, q3, true), scale), dv];
+      toScores.dispose();
+      return parts.map((part, i) => tfc.reshape(part, shapes[i]));
+    };
+    return { value: output, gradFunc };
+  })(query, key, value) as Tensor4D;
+}
+
+/**
  * softmax(Q·Kᵀ/√depth)·V for each head, and those weights: `query` [batch, heads, query time, depth], `key` [batch, heads, key time, depth],
  * `value` [batch, heads, key time, value depth] → output [batch, heads, query time, value depth], weights [batch, heads, query time, key time].
  *
  * A query that may look at nothing gets zeros. `dropout` in [0, 1) leaves out that share of the weights (not in those that are returned).
- * Differentiable any number of times on every backend.
+ * Differentiable on every backend; twice only by {@link attention}, or on a tape of `linearize`: nested `tf.grads` of the host miss a term of its softmax.
  */
 export function scaledDotProductAttention(
   query: Tensor4D, key: Tensor4D, value: Tensor4D, { dropout = 0, ...options }: AttentionOptions & { dropout?: number } = {},

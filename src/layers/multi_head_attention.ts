@@ -10,7 +10,7 @@ import {
   initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
   type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
-import { attentionWeights, joinHeads, splitHeads, weightedValues } from './attention.js';
+import { attention, attentionWeights, joinHeads, splitHeads, weightedValues } from './attention.js';
 import { planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
 import { projected } from './attention_projection.js';
 import { activeCache } from './decoding_cache.js';
@@ -182,8 +182,11 @@ export class MultiHeadAttention extends layers.Layer {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
       const { query, key, value, mask, maps } = splitInputs(this, [inputs].flat());
-      const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, { mask, padding: keyPadding(kwargs['mask'], key, query) });
-      const output = this.attend(weights, value, kwargs['training'] === true);
+      const seen = { mask, padding: keyPadding(kwargs['mask'], key, query) };
+      const training = kwargs['training'] === true;
+      if (maps === undefined && !this.outputMaps && !(training && this.dropout > 0)) return this.#direct(query, key, value, seen);
+      const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, seen);
+      const output = this.attend(weights, value, training);
       // A copy of the handle: the host disposes of what passes along the graph.
       return this.outputMaps ? [output, tfc.clone(weights)] : output;
     });
@@ -199,6 +202,12 @@ export class MultiHeadAttention extends layers.Layer {
    * `cachedDecoding` the keys of earlier steps stand before them.
    */
   maps(query: Tensor, key: Tensor, { mask = null, padding = null }: SeenKeys = {}): Tensor4D {
+    const { queries, keys, ...options } = this.#compared(query, key, { mask, padding });
+    return attentionWeights(queries, keys, options);
+  }
+
+  /** What is compared with what, and what may be. */
+  #compared(query: Tensor, key: Tensor, { mask = null, padding = null }: SeenKeys) {
     if (this.queryKernel === null || this.keyKernel === null) {
       throw new Error(`MultiHeadAttention '${this.name}': has no weights for query and key, ${this.mapsInput ? 'since mapsInput is true' : 'since it is not built'}.`);
     }
@@ -208,7 +217,13 @@ export class MultiHeadAttention extends layers.Layer {
     const slot = padding === null || key !== query ? undefined : activeCache()?.slot(this, 'padding');
     const known = widenedMask(this.name, slot?.extended(tfc.cast(padding!, 'float32'), 1, key) ?? padding, [key.shape[0], 1, 1, keys.shape[2]]);
     const both = seen !== null && known !== null ? tfc.mul(tfc.cast(tfc.notEqual(seen, 0), 'float32'), known) : (seen ?? known);
-    return attentionWeights(queries, keys, { mask: both, causal: this.causal });
+    return { queries, keys, mask: both, causal: this.causal };
+  }
+
+  /** Maps and values in one, where nobody wants to see the maps. */
+  #direct(query: Tensor, key: Tensor, value: Tensor, seen: SeenKeys): Tensor {
+    const { queries, keys, ...options } = this.#compared(query, key, seen);
+    return projected(joinHeads(attention(queries, keys, this.#values(keys.shape[2], value), options)), this.outputKernel!, this.outputBias);
   }
 
   #heads(x: Tensor, kernel: LayerVariable | null, bias: LayerVariable | null): Tensor4D {

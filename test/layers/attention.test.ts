@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { describe, expect, it } from 'vitest';
-import { attentionWeights, causalMask, joinHeads, scaledDotProductAttention, splitHeads } from '../../src/layers/attention.js';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { attention, attentionWeights, causalMask, joinHeads, scaledDotProductAttention, splitHeads, type AttentionOptions } from '../../src/layers/attention.js';
 import { expectNear, seeded } from '../contract/fixtures.js';
 import golden from '../fixtures/attention.json' with { type: 'json' };
 
@@ -21,7 +21,8 @@ describe('scaledDotProductAttention', () => {
     });
   }
 
-  const [query, key, value] = [1, 2, 3].map((seed) => seeded([2, 2, 3, 4], seed) as tf.Tensor4D);
+  let [query, key, value]: tf.Tensor4D[] = [];
+  beforeAll(() => void ([query, key, value] = [1, 2, 3].map((seed) => seeded([2, 2, 3, 4], seed) as tf.Tensor4D)));
 
   it('gives zeros, and finite gradients, to a query that may look at nothing', async () => {
     const mask = tf.tensor4d([1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0], [2, 1, 3, 3]);
@@ -55,6 +56,32 @@ describe('scaledDotProductAttention', () => {
       const slope = (8 * ((await at(h)) - (await at(-h))) - ((await at(2 * h)) - (await at(-2 * h)))) / (12 * h);
       expect((await tf.sum(tf.mul(gradient, direction)).data())[0]).toBeCloseTo(slope, 3);
     }
+  });
+
+  describe('where the weights are not wanted', () => {
+    const energyOf = (f: typeof attention, options: AttentionOptions) => (...x: tf.Tensor[]) => tf.sum(tf.pow(f(...(x as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D]), options), 3)) as tf.Scalar;
+    const inParts: typeof attention = (q, k, v, options) => scaledDotProductAttention(q, k, v, options).output;
+    const parts = () => [query, key, value];
+
+    it('is the same, with the same gradients', async () => {
+      const mask = tf.tensor4d([1, 1, 0, 0, 0, 0], [2, 1, 1, 3]);
+      for (const options of [{}, { causal: true }, { mask, scale: 0.7 }]) {
+        const [direct, reference] = [attention, inParts].map((f) => [f(query, key, value, options), ...tf.grads(energyOf(f, options))(parts())]);
+        for (const [i, tensor] of direct.entries()) expectNear(`${i}`, await tensor.data(), await reference[i].data(), 1e-5);
+      }
+    });
+
+    it('has second derivatives, those of finite differences', async () => {
+      const gradients = tf.grads(energyOf(attention, { causal: true }));
+      const norm = (...x: tf.Tensor[]) => tf.addN(gradients(x).map((gradient) => tf.sum(tf.square(gradient)))) as tf.Scalar;
+      const h = 0.02;
+      for (const [i, second] of tf.grads(norm)(parts()).entries()) {
+        const direction = seeded([2, 2, 3, 4], 30 + i);
+        const at = async (step: number) => (await norm(...parts().map((part, j) => (i === j ? tf.add(part, tf.mul(step, direction)) : part))).data())[0];
+        const slope = (8 * ((await at(h)) - (await at(-h))) - ((await at(2 * h)) - (await at(-2 * h)))) / (12 * h);
+        expect(Math.abs((await tf.sum(tf.mul(second, direction)).data())[0] - slope)).toBeLessThan(2e-3 * Math.max(1, Math.abs(slope)));
+      }
+    });
   });
 
   it('takes queries that are the last ones of a causal sequence', async () => {
