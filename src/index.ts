@@ -5,6 +5,7 @@ export { AttentionSharing, attentionSharing, type AttentionSharingArgs, type Sha
 export { DEQMonitor, deqMonitor, type DEQMonitorArgs } from './callbacks/deq_monitor.js';
 export { DEQSchedule, deqSchedule, type DEQScheduleArgs, type DEQSettings } from './callbacks/deq_schedule.js';
 export { GrOWLProximal, growlProximal, type GrOWLProximalArgs } from './callbacks/growl_proximal.js';
+export { HaltingMonitor, haltingMonitor } from './callbacks/halting_monitor.js';
 export { KLMergeQuantization, klMergeQuantization, type KLMergeQuantizationArgs } from './callbacks/kl_merge_quantization.js';
 export type { QuantizationReport } from './callbacks/quantization_report.js';
 export { RowTying, rowTying, type ClusterRows, type RowTyingArgs, type TiedLayer } from './callbacks/row_tying.js';
@@ -28,6 +29,8 @@ export type { DEQReport } from './layers/deq_record.js';
 export type { DepthPattern } from './layers/depth/pattern.js';
 export { RecurrentDepth, recurrentDepth, type RecurrentDepthArgs } from './layers/depth/recurrent_depth.js';
 export type { Signal } from './layers/depth/signals.js';
+export type { AdaptiveOptions, UniversalTransformerArgs } from './layers/depth/universal_options.js';
+export { UniversalTransformer, universalTransformer, type HaltingReport } from './layers/depth/universal_transformer.js';
 export { FeatureHashing, featureHashing, hashTokens, type FeatureHashingArgs, type HashedTokens, type HashTokensArgs } from './layers/feature_hashing.js';
 export { HashedBank, hashedBank, type HashedBankArgs } from './layers/hashed_bank.js';
 export { HashedConv2D, hashedConv2d, type HashedConv2DArgs } from './layers/hashed_conv2d.js';
