@@ -32,6 +32,7 @@ export type { Signal } from './layers/depth/signals.js';
 export type { AdaptiveOptions, UniversalTransformerArgs } from './layers/depth/universal_options.js';
 export { UniversalTransformer, universalTransformer, type HaltingReport } from './layers/depth/universal_transformer.js';
 export { FeatureHashing, featureHashing, hashTokens, type FeatureHashingArgs, type HashedTokens, type HashTokensArgs } from './layers/feature_hashing.js';
+export { GroupNormalization, groupNormalization, type GroupNormalizationArgs } from './layers/group_normalization.js';
 export { HashedBank, hashedBank, type HashedBankArgs } from './layers/hashed_bank.js';
 export { HashedConv2D, hashedConv2d, type HashedConv2DArgs } from './layers/hashed_conv2d.js';
 export { HashedDense, hashedDense, type HashedDenseArgs } from './layers/hashed_dense.js';
@@ -43,6 +44,7 @@ export {
 } from './layers/kernel_normalization.js'; // prettier-ignore
 export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
 export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
+export { multiscaleImageCell, type MultiscaleImageCellArgs } from './layers/multiscale_image_cell.js';
 export { PixelShuffle, pixelShuffle, type PixelShuffleArgs } from './layers/pixel_shuffle.js';
 export { PositionEmbedding, positionEmbedding, type PositionEmbeddingArgs } from './layers/position_embedding.js';
 export { QuickLayerNormalization, quickLayerNormalization, type QuickLayerNormalizationArgs } from './layers/quick_layer_normalization.js';

@@ -22,6 +22,7 @@ import { CallRecord, layerFailure, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
 import { applied, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
+import { RepeatedCalls } from './repeated_calls.js';
 
 /**
  * z* = f(z*, x): the fixed point of `cell`, to which infinitely many weight-tied layers would lead, found by `solver` and differentiated by
@@ -64,6 +65,7 @@ export class DEQLayer extends OuterLayer {
   #penalty: Tensor | null = null;
   #record: CallRecord | null = null;
   #lastInputs: Tensor[] = [];
+  #repeated = new RepeatedCalls();
 
   constructor(args: DEQLayerArgs) {
     const who = 'DEQLayer';
@@ -102,6 +104,7 @@ export class DEQLayer extends OuterLayer {
   configure(changes: Partial<Pick<DEQLayerArgs, 'solver' | 'inferenceSolver' | 'gradient' | 'jacobianPenalty'>>): void {
     checkKeys(`DEQLayer '${this.name}': configure`, changes, ['solver', 'inferenceSolver', 'gradient', 'jacobianPenalty']);
     this.#settings = settingsOf({ ...this.#settings, ...changes });
+    this.#repeated = new RepeatedCalls();
   }
 
   override build(inputShape: Shape | Shape[]): void {
@@ -131,39 +134,46 @@ export class DEQLayer extends OuterLayer {
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
-    return tfc.tidy(() => {
-      this.invokeCallHook(inputs, kwargs);
-      const training = kwargs['training'] === true;
-      const given = Array.isArray(inputs) ? inputs : [inputs];
-      const xs = given.slice(0, this.#plan!.injected);
-      const z0 = this.#start(xs, given.slice(this.#plan!.injected));
-      const normalized = this.#normalizedKernels(training);
-      const f = this.#map(xs, training, kwargs['mask'] as Tensor | null | undefined, normalized);
-      const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
-      const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
-      const record = this.#begin(new CallRecord(training, solver, this.gradient instanceof Unrolled ? this.gradient.steps : null), given);
-      const taps = new Map<number, Tensor[]>();
-      const changed = watchStatistics([this.cell]);
-      const z = this.gradient.apply({
-        f, z0, solver, wrt: [...new Set(wrt)],
-        forward: { tell: (report) => this.#tell(report, training, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
-        onForward: (solution) => record.add('forward', solution),
-        onBackward: (solution) => record.add('backward', solution),
-      }); // prettier-ignore
-      const statistic = changed();
-      if (statistic !== null) {
-        throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${statistic.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);
-      }
-      const visited = this.trajectory.flatMap((iteration) => {
-        const state = taps.get(iteration)!;
-        const next = f(state);
-        state.forEach((part) => part.dispose());
-        return next;
-      });
-      if (training && isRecording()) this.#addPenalty(f, z);
-      const outputs = [...this.#followed(z, training), ...visited];
-      return outputs.length === 1 ? outputs[0] : outputs;
+    this.invokeCallHook(inputs, kwargs);
+    const given = Array.isArray(inputs) ? inputs : [inputs];
+    const training = kwargs['training'] === true;
+    const mask = kwargs['mask'] as Tensor | null | undefined;
+    const solve = () => tfc.tidy(() => this.#solve(given, training, mask));
+    const count = this.#plan!.states.length * (1 + this.trajectory.length);
+    // A power method's vectors move at each call in training: they are no sign of another.
+    const weights = [...this.cell.weights, ...this.weights.filter(({ trainable }) => trainable)];
+    const outputs = count === 1 ? solve() : this.#repeated.answer(mask == null ? given : [...given, mask], weights, training, solve);
+    return outputs.length === 1 ? outputs[0] : outputs;
+  }
+
+  #solve(given: Tensor[], training: boolean, mask: Tensor | null | undefined): Tensor[] {
+    const xs = given.slice(0, this.#plan!.injected);
+    const z0 = this.#start(xs, given.slice(this.#plan!.injected));
+    const normalized = this.#normalizedKernels(training);
+    const f = this.#map(xs, training, mask, normalized);
+    const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
+    const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
+    const record = this.#begin(new CallRecord(training, solver, this.gradient instanceof Unrolled ? this.gradient.steps : null), given);
+    const taps = new Map<number, Tensor[]>();
+    const changed = watchStatistics([this.cell]);
+    const z = this.gradient.apply({
+      f, z0, solver, wrt: [...new Set(wrt)],
+      forward: { tell: (report) => this.#tell(report, training, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
+      onForward: (solution) => record.add('forward', solution),
+      onBackward: (solution) => record.add('backward', solution),
+    }); // prettier-ignore
+    const statistic = changed();
+    if (statistic !== null) {
+      throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${statistic.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);
+    }
+    const visited = this.trajectory.flatMap((iteration) => {
+      const state = taps.get(iteration)!;
+      const next = f(state);
+      state.forEach((part) => part.dispose());
+      return next;
     });
+    if (training && isRecording()) this.#addPenalty(f, z);
+    return [...this.#followed(z, training), ...visited];
   }
 
   /** z ↦ the cell's output, with the same random draws at each call. */

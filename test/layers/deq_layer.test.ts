@@ -142,6 +142,34 @@ describe('the value of deqLayer', () => {
     for (const [i, part] of (await values(state)).entries()) expect(relativeError(await next[i].data(), part)).toBeLessThan(1e-4);
   });
 
+  it('is solved for once where the host calls the layer for each of its outputs', async () => {
+    const solver = anderson({ tolerance: 1e-2, maxIterations: 8 });
+    const solve = vi.spyOn(solver, 'solve');
+    for (const kernelNormalization of [null, spectralNormalization()]) {
+      const { layer, model } = modelOf({ cell: denseCell({ dropout: 0.5 }), solver, trajectory: [1, 2], kernelNormalization });
+      model.compile({ optimizer: 'sgd', loss: ['meanSquaredError', 'meanSquaredError', 'meanSquaredError'] });
+      const target = tf.zeros([4, WIDTH]);
+      const counted = async (f: () => unknown) => {
+        solve.mockClear();
+        tf.dispose((await f()) as tf.Tensor[]);
+        return solve.mock.calls.length;
+      };
+      expect(await counted(() => model.predict(x()))).toBe(1);
+      expect(await counted(() => model.trainOnBatch(x(), [target, target, target]))).toBe(2); // forward and backward
+      expect((await layer.report()).backward).not.toBe(null);
+      const given = x();
+      expect(await counted(() => [layer.apply(given), layer.apply(given)].flat())).toBe(2);
+      // In one tidy, with other weights and with other settings.
+      expect(await counted(() => tf.tidy(() => {
+        const first = layer.apply(given) as tf.Tensor[];
+        layer.cell.trainableWeights[0].write(tf.zeros([WIDTH, WIDTH]));
+        const second = layer.apply(given) as tf.Tensor[];
+        layer.configure({ solver });
+        return [...first, ...second, ...(layer.apply(given) as tf.Tensor[])];
+      }))).toBe(3); // prettier-ignore
+    }
+  });
+
   it('takes lengths that are not known before from its input', async () => {
     const [z, given] = [input({ shape: [null, 2] }), input({ shape: [null, 2] })];
     const sum = layers.add().apply([layers.dense({ units: 2, kernelInitializer: small(1) }).apply(z) as SymbolicTensor, given]) as SymbolicTensor;
