@@ -23,6 +23,10 @@ export { decodeModelArtifacts } from './compression/container_reader.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
 export { CachedDecoding, cachedDecoding } from './layers/cached_decoding.js';
+export { BankedConv2D, bankedConv2d, type BankedConv2DArgs } from './layers/banked_conv2d.js';
+export { BankedDense, bankedDense, type BankedDenseArgs } from './layers/banked_dense.js';
+export { BankedEmbedding, bankedEmbedding, type BankedEmbeddingArgs } from './layers/banked_embedding.js';
+export type { BankedArgs, Combination } from './layers/banked_options.js';
 export { DEQLayer, deqLayer } from './layers/deq_layer.js';
 export type { DEQLayerArgs, JacobianPenaltyOptions } from './layers/deq_options.js';
 export type { DEQReport } from './layers/deq_record.js';
@@ -43,6 +47,7 @@ export {
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
 export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
+export { ParameterBank, parameterBank, type ParameterBankArgs } from './layers/parameter_bank.js';
 export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
 export { multiscaleImageCell, type MultiscaleImageCellArgs } from './layers/multiscale_image_cell.js';
 export { PixelShuffle, pixelShuffle, type PixelShuffleArgs } from './layers/pixel_shuffle.js';
@@ -58,6 +63,7 @@ export type { Readout } from './layers/recursion/readout.js';
 export type { RecursiveConvArgs } from './layers/recursion/recursion_options.js';
 export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
 export { SharedAttention, sharedAttention, type SharedAttentionArgs, type SharingPolicy } from './layers/shared_attention.js';
+export type { Upsampling } from './layers/stretch.js';
 export { TemplateBank, templateBank, type TemplateBankArgs } from './layers/template_bank.js';
 export { TemplateConv2D, templateConv2d, type TemplateConv2DArgs } from './layers/template_conv2d.js';
 export { temporalConvolutionCell, type TemporalConvolutionCellArgs } from './layers/temporal_convolution_cell.js';
