@@ -56,6 +56,9 @@ export function describe(value: unknown): string {
   return String(value);
 }
 
+/** A shape in an error message. */
+export const shownShape = (shape: ReadonlyArray<number | null>): string => `[${shape.map((length) => length ?? 'null').join(', ')}]`;
+
 const warned = new Set<string>();
 
 /** Warns on the console the first time it is called with `key`. */

@@ -22,11 +22,11 @@ export { encodeModelArtifacts } from './compression/container.js';
 export { decodeModelArtifacts } from './compression/container_reader.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
-export { CachedDecoding, cachedDecoding } from './layers/cached_decoding.js';
 export { BankedConv2D, bankedConv2d, type BankedConv2DArgs } from './layers/banked_conv2d.js';
 export { BankedDense, bankedDense, type BankedDenseArgs } from './layers/banked_dense.js';
 export { BankedEmbedding, bankedEmbedding, type BankedEmbeddingArgs } from './layers/banked_embedding.js';
 export type { BankedArgs, Combination } from './layers/banked_options.js';
+export { CachedDecoding, cachedDecoding } from './layers/cached_decoding.js';
 export { DEQLayer, deqLayer } from './layers/deq_layer.js';
 export type { DEQLayerArgs, JacobianPenaltyOptions } from './layers/deq_options.js';
 export type { DEQReport } from './layers/deq_record.js';
@@ -47,9 +47,9 @@ export {
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,
 } from './layers/kernel_normalization.js'; // prettier-ignore
 export { layerSimilarity, type LayerSimilarity } from './layers/layer_similarity.js';
-export { ParameterBank, parameterBank, type ParameterBankArgs } from './layers/parameter_bank.js';
 export { MultiHeadAttention, multiHeadAttention, type MultiHeadAttentionArgs } from './layers/multi_head_attention.js';
 export { multiscaleImageCell, type MultiscaleImageCellArgs } from './layers/multiscale_image_cell.js';
+export { ParameterBank, parameterBank, type ParameterBankArgs } from './layers/parameter_bank.js';
 export { PixelShuffle, pixelShuffle, type PixelShuffleArgs } from './layers/pixel_shuffle.js';
 export { PositionEmbedding, positionEmbedding, type PositionEmbeddingArgs } from './layers/position_embedding.js';
 export { QuickLayerNormalization, quickLayerNormalization, type QuickLayerNormalizationArgs } from './layers/quick_layer_normalization.js';

@@ -1,4 +1,4 @@
-/** What examples that train several variants with several seeds have in common: the loop that Ctrl-C stops and --resume takes up, and reading a record. */
+/** What the examples' commands have in common: the loop over variants and seeds that Ctrl-C stops and --resume takes up, reading a record, options, medians and tables. */
 import { InvalidArgumentError } from 'commander';
 import { Interrupted, watchInterrupt, type InterruptWatch } from './interrupt.js';
 

@@ -3,11 +3,12 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { compressed } from 'tfjs-weight-sharing';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { withProgress } from '../common/progress.js';
+import { positiveInteger } from '../common/variant_runs.js';
 import { ARCHITECTURES, lossOf, points } from './architectures.js';
 import { tensorsOf, type DataOptions } from './tasks.js';
 
@@ -26,18 +27,12 @@ export interface ModelsRecord {
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError('A whole number of at least 1 is expected.');
-  return value;
-}
-
 export function command(): Command {
   return new Command('compress-models')
     .description('Trains six networks (MLP, LeNet-5, MobileNet-like, LSTM, Transformer, U-Net-like) for the benchmark of compression. Without --data it draws its own digits.')
     .addOption(new Option('--data <dir>', 'folder with the four IDX files of MNIST, gzipped or not').env('TFWS_MNIST'))
     .option('--fashion <dir>', 'folder with those of Fashion-MNIST, for mobilenet and transformer')
-    .option('--images <count>', 'training images', positive, 12000)
+    .option('--images <count>', 'training images', positiveInteger, 12000)
     .addOption(new Option('--only <names...>', 'train these; the others stay as they are').choices(Object.keys(ARCHITECTURES)))
     .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
     .addOption(new Option('--out <dir>', 'where models and record go').default(defaultOutput('compress-models'), 'examples/out/compress-models'))

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { BACKENDS, type Backend } from '../common/backend.js';
 import { readDataSet } from '../common/compression/data.js';
-import { positiveInteger } from '../common/compression/command.js';
+import { positiveInteger } from '../common/variant_runs.js';
 import { overrideSettings } from '../common/compression/settings.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { withProgress } from '../common/progress.js';

@@ -6,7 +6,7 @@ import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
-import { positiveInteger } from '../common/compression/command.js';
+import { positiveInteger } from '../common/variant_runs.js';
 import { readDataSet } from '../common/compression/data.js';
 import { toTensors } from '../common/compression/models.js';
 import { countOf, holdOut, selectImages, type DataSet } from '../common/images.js';

@@ -1,5 +1,6 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { median } from '../common/variant_runs.js';
 import type { CorrelatedResult } from './correlated.js';
 import type { NetworkName } from './networks.js';
 import type { ParetoPoint } from './pareto.js';
@@ -70,13 +71,6 @@ export interface Summary {
   networks: Partial<Record<NetworkName, Partial<Record<Method, MethodSummary>>>>;
   correlated: Record<string, { adjustedRandIndex: number }>;
   seconds: number;
-}
-
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new Error('median: no values.');
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 export function summarize(record: RunRecord): Summary {

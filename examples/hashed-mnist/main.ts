@@ -11,6 +11,7 @@ import { countOf, type DataSet } from '../common/images.js';
 import { Interrupted, watchInterrupt } from '../common/interrupt.js';
 import { readMnist } from '../common/mnist.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
+import { positiveInteger } from '../common/variant_runs.js';
 import { isOf, readRecord, RECORD_FORMAT, summarize, variants, writeRecord, type RunRecord } from './record.js';
 import { headline, summaryText, writeReport } from './report.js';
 import { MNIST_SETTINGS, RENDERED_COUNTS, RENDERED_SETTINGS, type Settings } from './settings.js';
@@ -110,12 +111,6 @@ function dataOf({ data }: Options): DataSet {
 function settingsOf({ data, compressions, epochs }: Options): Settings {
   const settings = data === undefined ? RENDERED_SETTINGS : MNIST_SETTINGS;
   return { ...settings, compressions: compressions ?? settings.compressions, epochs: epochs ?? settings.epochs };
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`expected an integer ≥ 1, got '${text}'.`);
-  return value;
 }
 
 function numberList(text: string): number[] {

@@ -4,16 +4,17 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
-import { Interrupted, watchInterrupt } from '../common/interrupt.js';
+import type { InterruptWatch } from '../common/interrupt.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { overrideSettings } from '../common/compression/settings.js';
+import { positiveInteger, runVariants, textTable } from '../common/variant_runs.js';
 import { generatedImages, readImages, type SuperResolutionData } from './data.js';
 import { runVariant } from './job.js';
 import { isFinished, parseRecord, RECORD_FORMAT, summarize, type RunRecord } from './record.js';
 import { headline, writeReport } from './report.js';
-import { GENERATED, LABELS, SETTINGS, VARIANTS, type Settings } from './settings.js';
+import { GENERATED, LABELS, SETTINGS, VARIANTS, type Settings, type VariantName } from './settings.js';
 
 interface Options {
   data?: string;
@@ -61,7 +62,9 @@ async function main(options: Options): Promise<void> {
   const record = earlier ?? newRecord(options, data, directory, label, settings);
   say(`${data.origin}: ${data.train.length} images to train, ${data.heldOut.length} held out, ${data.test.length} to test; ${settings.training.minutes} minutes of processor time for each network. Backend: ${label}.`);
   mkdirSync(out, { recursive: true });
-  if (!(await runAll(record, data, () => writeFileSync(path, JSON.stringify(record))))) {
+  const save = () => writeFileSync(path, JSON.stringify(record));
+  const run = (variant: VariantName, seed: number, watch: InterruptWatch) => runVariant({ data, settings: record.settings, watch }, variant, seed);
+  if (!(await runVariants(record, VARIANTS, { say, save, run }))) {
     const again = ['npm run example -- recursive-super-resolution --resume', ...(options.out === defaultOutput('recursive-super-resolution') ? [] : [`--out ${options.out}`])].join(' ');
     say(`Stopped; what is finished is saved. Go on with: ${again}`);
     process.exitCode = 130;
@@ -85,27 +88,6 @@ function newRecord(options: Options, data: SuperResolutionData, directory: strin
   };
 }
 
-/** Every variant for every seed that `record` lacks, saving after each; false where Ctrl-C stopped it. */
-async function runAll(record: RunRecord, data: SuperResolutionData, save: () => void): Promise<boolean> {
-  const watch = watchInterrupt(say);
-  try {
-    for (const seed of record.seeds) {
-      for (const variant of VARIANTS) {
-        if (record.runs.some((run) => run.seed === seed && run.variant === variant)) continue;
-        record.runs.push(await runVariant({ data, settings: record.settings, watch }, variant, seed));
-        save();
-      }
-    }
-  } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
-    save();
-    return false;
-  } finally {
-    watch.stop();
-  }
-  return isFinished(record);
-}
-
 function shownReport(record: RunRecord, directory: string): void {
   if (!isFinished(record)) throw new Error(`recursive-super-resolution: the record holds ${record.runs.length} of ${VARIANTS.length * record.seeds.length} runs. Finish it with --resume first.`);
   const files = writeReport(record, directory);
@@ -115,12 +97,5 @@ function shownReport(record: RunRecord, directory: string): void {
 function summaryText(record: RunRecord): string {
   const rows = [['network', 'seed', 'parameters', 'steps', '×2', '×3', '×4'], ...record.runs.map((run) =>
     [LABELS[run.variant], `${run.seed}`, `${run.parameters}`, `${run.steps}`, ...run.scales.map(({ network }) => network.psnr.toFixed(2))])]; // prettier-ignore
-  const widths = rows[0].map((_, j) => Math.max(...rows.map((row) => row[j].length)));
-  return `\n${headline(record)}\n\n${rows.map((row) => row.map((cell, j) => (j === 0 ? cell.padEnd(widths[j]) : cell.padStart(widths[j]))).join('  ')).join('\n')}\n`;
-}
-
-function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`expected an integer ≥ 1, got '${text}'.`);
-  return value;
+  return `\n${headline(record)}\n\n${textTable(rows)}\n`;
 }

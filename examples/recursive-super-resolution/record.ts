@@ -1,4 +1,5 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import { median, parsedRecord } from '../common/variant_runs.js';
 import type { Quality } from './quality.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
 
@@ -66,13 +67,6 @@ export interface Summary {
   seconds: number;
 }
 
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new Error('median: no values.');
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 export const runsOf = ({ runs }: RunRecord, variant: VariantName): VariantRecord[] => runs.filter((run) => run.variant === variant);
 
 export const isFinished = (record: RunRecord): boolean => record.runs.length === VARIANTS.length * record.seeds.length;
@@ -104,14 +98,5 @@ export function summarize(record: RunRecord): Summary {
 
 /** Parses a saved record; another file gives an error that says what it should be. */
 export function parseRecord(text: string, name: string): RunRecord {
-  let record: RunRecord;
-  try {
-    record = JSON.parse(text) as RunRecord;
-  } catch (error) {
-    throw new Error(`${name}: not JSON (${(error as Error).message}). Expected a record.json that recursive-super-resolution has written.`, { cause: error });
-  }
-  if (record?.format !== RECORD_FORMAT) {
-    throw new Error(`${name}: expected a record with format '${RECORD_FORMAT}', got '${record?.format}'. Give a record.json that this version of recursive-super-resolution has written.`);
-  }
-  return record;
+  return parsedRecord<RunRecord>('recursive-super-resolution', RECORD_FORMAT, text, name);
 }

@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
-import { positiveInteger } from '../common/compression/command.js';
+import { positiveInteger } from '../common/variant_runs.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { withProgress } from '../common/progress.js';
 import { trainDetector } from './methods.js';

@@ -2,8 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { Shape } from '@tensorflow/tfjs-layers';
-import type { NumberRange } from '../checks.js';
-import { shown } from './outer_layer.js';
+import { shownShape, type NumberRange } from '../checks.js';
 
 /** What the checks need to know of a layer. */
 export interface AttentionOptionsOf {
@@ -54,7 +53,7 @@ export function planAttention(layer: AttentionOptionsOf, shapes: Shape[]): Atten
   const { query, key, value, mask, maps } = splitInputs(layer, shapes);
   for (const [what, shape] of Object.entries({ query, key, value })) {
     if (shape.length === 3 && shape[2] != null) continue;
-    throw new Error(`${who}: expected ${layer.mapsInput ? 'a value' : `a ${what}`} [batch, time, width] with a known width, got ${shown(shape)}.`);
+    throw new Error(`${who}: expected ${layer.mapsInput ? 'a value' : `a ${what}`} [batch, time, width] with a known width, got ${shownShape(shape)}.`);
   }
   if (!agree(key[1], value[1])) throw new Error(`${who}: there must be a value for each key, got ${key[1]} keys and ${value[1]} values.`);
   if (layer.causal && !agree(query[1], key[1])) {
@@ -77,7 +76,7 @@ export function planAttention(layer: AttentionOptionsOf, shapes: Shape[]): Atten
 function checkMaps(who: string, maps: Shape, heads: number, value: Shape): void {
   if (maps.length === 4 && maps[1] === heads && agree(maps[3], value[1]) && agree(maps[0], value[0])) return;
   throw new Error(
-    `${who}: expected maps [batch, ${heads}, query time, ${value[1] ?? 'key time'}] for ${heads} heads, got ${shown(maps)}. Only layers with equally many heads ` +
+    `${who}: expected maps [batch, ${heads}, query time, ${value[1] ?? 'key time'}] for ${heads} heads, got ${shownShape(maps)}. Only layers with equally many heads ` +
       'over the same positions can share maps: make them with multiHeadAttention({outputMaps: true}).',
   );
 }
@@ -90,7 +89,7 @@ function checkMask(who: string, mask: Shape, [batch, heads, queries, keys]: Shap
   if (fits === true) return;
   throw new Error(
     `${who}: expected a mask [batch, key time], [batch, query time, key time] or [batch, heads or 1, query time or 1, key time], here ` +
-      `${shown(wanted[0])}, ${shown(wanted[1])} or ${shown(wanted[2])}, got ${shown(mask)}.`,
+      `${shownShape(wanted[0])}, ${shownShape(wanted[1])} or ${shownShape(wanted[2])}, got ${shownShape(mask)}.`,
   );
 }
 

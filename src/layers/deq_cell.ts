@@ -1,9 +1,9 @@
 /** What makes a layer or model the cell of an equilibrium layer: which of its inputs are the state, of which shapes, and what it must not contain. */
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { input, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { warnOnce } from '../checks.js';
+import { shownShape, warnOnce } from '../checks.js';
 import { allLayers, isModel, type Layer } from '../host.js';
-import { shapeList, shown } from './outer_layer.js';
+import { shapeList } from './outer_layer.js';
 
 export interface CellPlan {
   /** Shapes of the parts of the state, batch included; null where a length is known with the inputs only. */
@@ -42,7 +42,7 @@ function planModel(who: string, cell: LayersModel, inputShapes: readonly Shape[]
   states.forEach((state, i) => checkState(who, cell, i, state, outputs[i]));
   const expected = [...inputs.slice(count), ...(given ? states : [])];
   if (inputShapes.length !== expected.length || !expected.every((shape, i) => fits(shape, inputShapes[i]))) {
-    throw new Error(`${who}: expected inputs of shapes ${expected.map(shown).join(', ')}${given ? ', the initial state last' : ''}, as the cell '${cell.name}' has beside its state, got ${inputShapes.map(shown).join(', ')}.`);
+    throw new Error(`${who}: expected inputs of shapes ${expected.map(shownShape).join(', ')}${given ? ', the initial state last' : ''}, as the cell '${cell.name}' has beside its state, got ${inputShapes.map(shownShape).join(', ')}.`);
   }
   return { states, injected };
 }
@@ -50,13 +50,13 @@ function planModel(who: string, cell: LayersModel, inputShapes: readonly Shape[]
 /** A layer that is no model: one state, of the shape that it gives back. */
 function planLayer(who: string, cell: Layer, inputShapes: readonly Shape[], given: boolean): CellPlan {
   const injected = inputShapes.length - (given ? 1 : 0);
-  if (injected < 1) throw new Error(`${who}: expected an input x beside the initial state, got ${inputShapes.map(shown).join(', ')}.`);
+  if (injected < 1) throw new Error(`${who}: expected an input x beside the initial state, got ${inputShapes.map(shownShape).join(', ')}.`);
   const xs = inputShapes.slice(0, injected);
   const next = (state: Shape): Shape => {
     try {
       return shapeList(cell.computeOutputShape([state, ...xs]))[0];
     } catch (error) {
-      throw new Error(`${who}: the cell '${cell.name}' (${cell.getClassName()}) takes no inputs [z, x] of shapes ${[state, ...xs].map(shown).join(', ')}: ${(error as Error).message} Make the cell a model: tf.model({inputs: [z, x], outputs: next z}).`, { cause: error });
+      throw new Error(`${who}: the cell '${cell.name}' (${cell.getClassName()}) takes no inputs [z, x] of shapes ${[state, ...xs].map(shownShape).join(', ')}: ${(error as Error).message} Make the cell a model: tf.model({inputs: [z, x], outputs: next z}).`, { cause: error });
     }
   };
   const state = given ? inputShapes[injected] : next(xs[0]);
@@ -67,7 +67,7 @@ function planLayer(who: string, cell: Layer, inputShapes: readonly Shape[], give
 
 function checkState(who: string, cell: Layer, index: number, state: Shape, output: Shape): void {
   if (fits(state, output)) return;
-  throw new Error(`${who}: output ${index} of the cell '${cell.name}' has shape ${shown(output)}, its state ${index} has shape ${shown(state)}: they must be the same, since the output is the next state.`);
+  throw new Error(`${who}: output ${index} of the cell '${cell.name}' has shape ${shownShape(output)}, its state ${index} has shape ${shownShape(state)}: they must be the same, since the output is the next state.`);
 }
 
 /** @throws Error for layers whose value depends on how often they were called. */
@@ -90,7 +90,7 @@ export function stateShapes({ states }: CellPlan, xs: readonly Tensor[], who: st
   return states.map((shape, part) =>
     shape.map((length, axis) => {
       const known = axis === 0 ? xs[0].shape[0] : (length ?? xs.find(({ rank }) => rank === shape.length)?.shape[axis]);
-      if (known === undefined) throw new Error(`${who}: length ${axis} of state ${part} ${shown(shape)} is not known, and no input has that rank. Give the cell's input a full shape, or use initialState: 'given'.`);
+      if (known === undefined) throw new Error(`${who}: length ${axis} of state ${part} ${shownShape(shape)} is not known, and no input has that rank. Give the cell's input a full shape, or use initialState: 'given'.`);
       return known;
     }),
   );

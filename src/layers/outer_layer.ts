@@ -1,7 +1,7 @@
 /** What a layer that wraps other layers needs, which the host leaves to it: their weights, losses, trainability, configs. */
 import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { input, layers, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { describe } from '../checks.js';
+import { describe, shownShape } from '../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../host.js';
 
 /**
@@ -72,11 +72,9 @@ export function builtFor(who: string, layer: Layer, shapes: readonly Shape[]): S
     }
     return shapeList(layer.computeOutputShape(given));
   } catch (error) {
-    throw new Error(`${who}: the layer '${layer.name}' (${layer.getClassName()}) does not take inputs of shape ${shapes.map(shown).join(', ')}: ${(error as Error).message}`, { cause: error });
+    throw new Error(`${who}: the layer '${layer.name}' (${layer.getClassName()}) does not take inputs of shape ${shapes.map(shownShape).join(', ')}: ${(error as Error).message}`, { cause: error });
   }
 }
-
-export const shown = (shape: Shape): string => `[${shape.map((length) => length ?? 'null').join(', ')}]`;
 
 export const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);
 

@@ -21,7 +21,7 @@ export function normalizedRows(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: 
 
 /**
  * y = γ·(x − mean)/√(variance + ε) + β, with mean and variance over the last axis: what the host's `layerNormalization()` computes, whose gradient
- * takes some ten times as long (it goes by that of a batch normalisation of every element). `[batch, …, width]` to the same shape; a mask passes.
+ * is slow (it goes by that of a batch normalisation of every element). `[batch, …, width]` to the same shape; a mask passes.
  *
  * Parameters: `gamma` and `beta`, `[width]` each, under the names and in the order of the host's.
  *

@@ -5,10 +5,10 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
 import type { LayerVariable, Shape } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
+import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../checks.js';
 import { activationOf, LAYER_OPTIONS, regularizerOf, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
 import { SHARE } from './attention_inputs.js';
-import { OuterLayer, shapeList, shown } from './outer_layer.js';
+import { OuterLayer, shapeList } from './outer_layer.js';
 import { stackLayers, type StackLayer } from './shared_attention_layers.js';
 
 export interface SharedAttentionArgs extends LayerArgs {
@@ -165,7 +165,7 @@ export class SharedAttention extends OuterLayer {
     const shapes = shapeList(inputShape);
     const whole = shapes.slice(0, 2).every((shape) => shape.length === 3 && shape[2] != null);
     if (!whole || shapes.length > 3 || (shapes.length === 3 && shapes[2].length !== 2)) {
-      throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map(shown).join(', ')}.`);
+      throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map(shownShape).join(', ')}.`);
     }
     return shapes;
   }

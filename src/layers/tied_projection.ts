@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { layers, SymbolicTensor, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys } from '../checks.js';
+import { checkBoolean, checkKeys, shownShape } from '../checks.js';
 import {
   activationOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
   type Activation, type ActivationIdentifier, type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
@@ -179,7 +179,7 @@ export class TiedProjection extends layers.Layer {
     const [input, ...tie] = (Array.isArray(inputShape[0]) ? inputShape : [inputShape]) as Shape[];
     const hidden = input.at(-1) ?? null;
     if (hidden === null || input.length < 2) {
-      throw new Error(`${this.name}: expected an input [batch, …, hidden] with a known last dimension, got ${shown(input)}.`);
+      throw new Error(`${this.name}: expected an input [batch, …, hidden] with a known last dimension, got ${shownShape(input)}.`);
     }
     const { inputDim: vocabulary, outputDim: width } = tie.length === 0 ? this.#owningEmbedding() : tieSizes(this.name, tie);
     if (!this.projection && hidden !== width) {
@@ -189,7 +189,6 @@ export class TiedProjection extends layers.Layer {
   }
 }
 
-const shown = (shape: Shape) => `[${shape.map((length) => length ?? 'null').join(', ')}]`;
 
 /** What a table and perhaps a kernel, handed over as inputs, say about their embedding. */
 function tieSizes(who: string, tie: Shape[]): { inputDim: number; outputDim: number } {
@@ -198,7 +197,7 @@ function tieSizes(who: string, tie: Shape[]): { inputDim: number; outputDim: num
   if (!known || tie.length > 2 || (kernel !== null && kernel[0] !== table[1])) {
     throw new Error(
       `${who}: beside the input expected a table [vocabulary, width], or [vocabulary, factorDim] and a kernel [factorDim, width], without a batch dimension, ` +
-        `got ${tie.map(shown).join(' and ')}. For an input of a model use tf.input({batchShape: [vocabulary, width]}).`,
+        `got ${tie.map(shownShape).join(' and ')}. For an input of a model use tf.input({batchShape: [vocabulary, width]}).`,
     );
   }
   return { inputDim: table[0] as number, outputDim: (kernel ?? table)[1] as number };

@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { mixtureCurve, responsibilities } from '../../examples/common/compression/figures.js';
 import { expectedCounts, frames } from '../../examples/common/compression/film.js';
-import { histogram, median, parseRecord, summarize } from '../../examples/common/compression/record.js';
+import { histogram, parseRecord, summarize } from '../../examples/common/compression/record.js';
 import { renderHtml, renderPictures, writeReport } from '../../examples/common/compression/report.js';
 import { differingSettings, renderSideBySide } from '../../examples/common/compression/side_by_side.js';
+import { median } from '../../examples/common/variant_runs.js';
 import { syntheticRecord, syntheticSeed } from './synthetic_record.js';
 
 describe('the record', () => {

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../backend.js';
 import { cacheDirectory, downloadFiles, type RemoteFile } from '../download.js';
 import { countOf, type DataSet } from '../images.js';
@@ -12,6 +12,7 @@ import { Interrupted, watchInterrupt } from '../interrupt.js';
 import { MNIST_FILES, MNIST_MIRRORS } from '../mnist.js';
 import { defaultOutput, shownPath, userPath } from '../paths.js';
 import { withProgress } from '../progress.js';
+import { positiveInteger, textTable } from '../variant_runs.js';
 import { loadCheckpointModel, readCheckpoint, removeCheckpoint, saveCheckpoint, type Checkpoint, type JobOptions } from './checkpoint.js';
 import { readDataSet } from './data.js';
 import type { CompressionExample } from './example.js';
@@ -167,13 +168,6 @@ function summaryText(record: RunRecord): string {
     ['soft weight sharing', `${seed.errors.quantized.test.toFixed(2)} %`, `${seed.fileBytes}`, `${seed.ratio.toFixed(1)}×`],
     ...seed.comparison.map((c) => [`${c.method} (${c.chosen})`, `${c.testError.toFixed(2)} %`, `${c.fileBytes}`, `${c.ratio.toFixed(1)}×`]),
   ];
-  const widths = rows[0].map((_, j) => Math.max(...rows.map((row) => row[j].length)));
-  const table = rows.map((row) => row.map((cell, j) => (j === 0 ? cell.padEnd(widths[j]) : cell.padStart(widths[j]))).join('  ')).join('\n');
-  return `\n${headline(record)}\n\nseed ${seed.seed}:\n${table}\n`;
+  return `\n${headline(record)}\n\nseed ${seed.seed}:\n${textTable(rows)}\n`;
 }
 
-export function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`expected an integer ≥ 1, got '${text}'.`);
-  return value;
-}

@@ -1,4 +1,5 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import { median } from '../variant_runs.js';
 import type { Settings } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/compression/1';
@@ -137,13 +138,6 @@ export function rangeOf(arrays: readonly Float32Array[]): [number, number] {
 /** All values, one after the other. */
 export function* each(arrays: readonly Float32Array[]): Generator<number> {
   for (const array of arrays) yield* array;
-}
-
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new Error('median: no values.');
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 export function summarize(seeds: readonly SeedRecord[]): Summary {

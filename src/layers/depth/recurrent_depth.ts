@@ -7,9 +7,9 @@ import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
 import { isRecording } from '../../autodiff/tape.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast } from '../../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../../checks.js';
 import { LAYER_OPTIONS, revivedLayer, serialized, variableOf, type Layer, type LayerArgs, type LayerWeights } from '../../host.js';
-import { applied, builtFor, OuterLayer, revivedLayers, savedLayers, shapeList, shown, watchStatistics } from '../outer_layer.js';
+import { applied, builtFor, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
 import { checkPattern, groupOfSteps, type DepthPattern } from './pattern.js';
 import { learnedRow, sinusoids, SIGNALS, type Signal } from './signals.js';
 import { atStep, normalizationsIn, weightsOfSteps } from './step_normalization.js';
@@ -127,7 +127,7 @@ export class RecurrentDepth extends OuterLayer {
     const shapes = shapeList(inputShape);
     for (const group of this.#groups) checkState(who, group, shapes);
     const width = shapes[0].at(-1);
-    if (this.stepSignal !== 'none' && width == null) throw new Error(`${who}: stepSignal '${this.stepSignal}' needs a state of known width, got ${shown(shapes[0])}.`);
+    if (this.stepSignal !== 'none' && width == null) throw new Error(`${who}: stepSignal '${this.stepSignal}' needs a state of known width, got ${shownShape(shapes[0])}.`);
     if (this.stepSignal === 'learned') {
       // As T2T starts them.
       this.#signals = this.addWeight('step_signals', [this.steps, width!], 'float32', initializers.randomNormal({ mean: 0, stddev: width! ** -0.5 }));
@@ -221,7 +221,7 @@ function checkState(who: string, group: readonly Layer[], [state, ...context]: S
   for (const layer of group) [h] = builtFor(who, layer, [h, ...context]);
   const same = h.length === state.length && h.every((length, axis) => length == null || state[axis] == null || length === state[axis]);
   if (same) return;
-  throw new Error(`${who}: the layer '${group.at(-1)!.name}' makes ${shown(h)} of a state ${shown(state)}: what is applied again must keep the shape. Put a dense layer of ${state.at(-1) ?? 'that'} units at its end.`);
+  throw new Error(`${who}: the layer '${group.at(-1)!.name}' makes ${shownShape(h)} of a state ${shownShape(state)}: what is applied again must keep the shape. Put a dense layer of ${state.at(-1) ?? 'that'} units at its end.`);
 }
 
 /** Layers applied in depth with shared weights. See {@link RecurrentDepth}. */

@@ -2,9 +2,10 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
+import { shownShape } from '../../checks.js';
 import { variableOf, type Layer } from '../../host.js';
 import { multiHeadAttention, type MultiHeadAttention } from '../multi_head_attention.js';
-import { applied, builtFor, shown } from '../outer_layer.js';
+import { applied, builtFor } from '../outer_layer.js';
 import type { UniversalSettings } from './universal_options.js';
 
 /** Widths over time of the two separable convolutions, as the authors' code has them. */
@@ -62,7 +63,7 @@ export class TransformerStep {
     if (this.memoryAttention !== null) builtFor(who, this.memoryAttention, [state, memory!]);
     let h = state;
     for (const layer of this.#dense) [h] = builtFor(who, layer, [h]);
-    if (h.length !== 3 || h[2] !== units) throw new Error(`${who}: the transition makes ${shown(h)} of ${shown(state)}: it must keep the shape.`);
+    if (h.length !== 3 || h[2] !== units) throw new Error(`${who}: the transition makes ${shownShape(h)} of ${shownShape(state)}: it must keep the shape.`);
     for (const norm of this.#norms) builtFor(who, norm, [state]);
     if (transition === 'separableConvolution') this.#kernels = TAPS.map((taps, i) => addKernel(`transition_depthwise_${i}`, [taps, i === 0 ? units : hiddenUnits]));
   }

@@ -7,9 +7,10 @@ import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
 import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
+import { shownShape } from '../../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer } from '../../host.js';
 import { lookingOn } from '../../solvers/looking.js';
-import { applied, builtFor, OuterLayer, shapeList, shown } from '../outer_layer.js';
+import { applied, builtFor, OuterLayer, shapeList } from '../outer_layer.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
 import { learnedRow, sinusoids } from './signals.js';
 import { gateLayer, haltingLayer, TransformerStep, type StepContext } from './transformer_step.js';
@@ -108,8 +109,8 @@ export class UniversalTransformer extends OuterLayer {
     const [state, memory] = shapes;
     const fits = decoder ? shapes.length === 2 || shapes.length === 3 : shapes.length === 1;
     if (!fits) throw new Error(`${who}: expected ${decoder ? '[x, memory] or [x, memory, mask of the memory], since it is a decoder' : 'one input, since it is no decoder'}, got ${shapes.length} inputs.`);
-    if (state.length !== 3 || state[2] !== units) throw new Error(`${who}: expected an input [batch, time, ${units}], got ${shown(state)}. Make it ${units} wide with a dense layer or an embedding.`);
-    if (memory !== undefined && (memory.length !== 3 || memory[2] == null)) throw new Error(`${who}: expected a memory [batch, time, width], got ${shown(memory)}.`);
+    if (state.length !== 3 || state[2] !== units) throw new Error(`${who}: expected an input [batch, time, ${units}], got ${shownShape(state)}. Make it ${units} wide with a dense layer or an embedding.`);
+    if (memory !== undefined && (memory.length !== 3 || memory[2] == null)) throw new Error(`${who}: expected a memory [batch, time, width], got ${shownShape(memory)}.`);
     if (maxLength !== null && state[1] != null && state[1] > maxLength) throw new Error(this.#tooLong(state[1]));
     return shapes;
   }

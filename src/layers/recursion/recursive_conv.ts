@@ -7,7 +7,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor, Tensor1D } from '@tensorflow/tfjs-core';
 import type { layers, Shape } from '@tensorflow/tfjs-layers';
 import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
-import { describe } from '../../checks.js';
+import { shownShape } from '../../checks.js';
 import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
 import { OuterLayer, shapeList } from '../outer_layer.js';
 import { RepeatedCalls } from '../repeated_calls.js';
@@ -140,8 +140,8 @@ export class RecursiveConv extends OuterLayer {
     const { connection, recursions, readout, shuffle, fusion } = this.#options;
     const [x, ...others] = shapes;
     const inputs = x[x.length - 1];
-    if ((x.length !== 3 && x.length !== 4) || inputs == null) throw new Error(`${who} expects [batch, length, channels] or [batch, height, width, channels] with a known number of channels, got ${shown(x)}.`);
-    if (others.length > 0 && readout !== 'memory') throw new Error(`${who} takes one input; further ones, memories, are for readout 'memory'. Got shapes ${shapes.map(shown).join(', ')}.`);
+    if ((x.length !== 3 && x.length !== 4) || inputs == null) throw new Error(`${who} expects [batch, length, channels] or [batch, height, width, channels] with a known number of channels, got ${shownShape(x)}.`);
+    if (others.length > 0 && readout !== 'memory') throw new Error(`${who} takes one input; further ones, memories, are for readout 'memory'. Got shapes ${shapes.map(shownShape).join(', ')}.`);
     const space = x.slice(0, -1);
     const states = this.#block.channels(inputs, space);
     const keeps = connection === 'residual' || connection === 'inputSkip' || (connection === 'none' && recursions > 1);
@@ -277,7 +277,6 @@ interface ChannelPlan {
   fused: number;
 }
 
-const shown = (shape: Shape): string => describe(shape.map((length) => length ?? 'null'));
 
 /** A convolution, or a block of them, applied several times with one set of weights. See {@link RecursiveConv}. */
 export function recursiveConv(args: RecursiveConvArgs): RecursiveConv {
