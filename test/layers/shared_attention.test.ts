@@ -17,8 +17,8 @@ const NORM = 8;
 describe('the layer contract holds for a stack that shares', () =>
   layerContract({
     create: sharedAttention,
-    args: { numLayers: 2, numHeads: 2, units: 3, policy: [2], memoryPolicy: [1, 1], causal: true, dropout: 0.1, activation: 'tanh', compact: true, kernelRegularizer: null, name: 'contract_shared_attention' },
-    inputShape: [3, 4], parameters: 2 * (ATTENTION + DENSE + 2 * NORM) - ATTENTION / 2 + NORM, masking: 'passes', learningRate: 0.1,
+    args: { numLayers: 2, numHeads: 2, units: 3, policy: [2], memoryPolicy: [1, 1], causal: true, dropout: 0, activation: 'tanh', compact: true, kernelRegularizer: null, name: 'contract_shared_attention' },
+    inputShape: [3, 4], parameters: 2 * (ATTENTION + DENSE + 2 * NORM) - ATTENTION / 2 + NORM, masking: 'passes', learningRate: 2e-3,
   })); // prettier-ignore
 
 const build = (args: Partial<SharedAttentionArgs> = {}, memory = false): { stack: SharedAttention; model: LayersModel } => {
@@ -56,10 +56,22 @@ describe('sharedAttention', () => {
     expect(await output()).not.toEqual(before);
   });
 
+  it('drops attention weights and hidden units in training only, and saves the share', async () => {
+    const { stack, model } = build({ dropout: 0.5 });
+    expect(stack.getConfig()['dropout']).toBe(0.5);
+    const run = async (training: boolean) => (stack.call(x(), { training }) as tf.Tensor).data();
+    expect(await run(false)).toEqual(await run(false));
+    expect(await run(true)).not.toEqual(await run(true));
+    const loaded = await saveAndLoad(model);
+    expect((loaded.layers.at(-1) as SharedAttention).getConfig()['dropout']).toBe(0.5);
+  });
+
   it('trains on while what is shared changes, and saves the policy', async () => {
     missingKernelsForThisTest();
     const { stack, model } = build();
-    model.compile({ optimizer: tf.train.adam(0.01, undefined, undefined, 1e-7), loss: 'meanSquaredError' });
+    // Fixed kernels, and steps without moments: at a few draws the norms' curvature is so large that a step goes uphill.
+    model.setWeights(model.getWeights().map((weight, i) => (weight.rank === 2 ? seeded(weight.shape, 40 + i) : weight)));
+    model.compile({ optimizer: tf.train.sgd(0.01), loss: 'meanSquaredError' });
     const target = tf.tile(tf.tensor3d([0.5, -0.5, 0, 1], [1, 1, 4]), [2, 3, 1]);
     for (const policy of [[1, 1, 1], [3], [2, 1]]) {
       stack.setPolicy({ policy });
