@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { defineConfig, type Options } from 'tsup';
 
@@ -32,6 +32,7 @@ const licencesOfBundled: NonNullable<Options['esbuildPlugins']>[number] = {
         const { name, version } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { name: string; version: string };
         return `${name} ${version}\n\n${readFileSync(join(directory, file), 'utf8').trim()}\n`;
       });
+      mkdirSync('dist', { recursive: true });
       writeFileSync('dist/cli-licences.txt', `dist/cli.js contains these packages.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`);
     });
   },
