@@ -8,6 +8,7 @@ import { METHODS, PUBLISHED, type Method } from './settings.js';
 
 const WIDTH = 620;
 const HEIGHT = 360;
+const LINE_HEIGHT = 13;
 const MARGINS = { marginLeft: 56, marginRight: 120, marginBottom: 42, marginTop: 22 };
 const COLORS: Record<Method, string> = { element: '#2a9d5c', tile: '#4c6a92', dense: '#d1495b' };
 
@@ -30,10 +31,16 @@ function figures(record: RunRecord): Panel[] {
   return [errorByCompression(record), errorByEpoch(record)];
 }
 
-/** A label at the right end of each method's line. */
-function lineLabels(record: RunRecord, points: { method: Method; x: number; y: number }[]) {
-  const ends = METHODS.flatMap((method) => points.filter((point) => point.method === method).sort((a, b) => b.x - a.x).slice(0, 1));
-  return Plot.text(ends, { x: 'x', y: 'y', text: ({ method }: { method: Method }) => labelOf(method, record), fill: ({ method }: { method: Method }) => COLORS[method], textAnchor: 'start', dx: 8 });
+/** A label at the right end of each method's line; where two ends nearly meet, the upper one's label moves up. `top` is the greatest value of the axis, which begins at 0. */
+function lineLabels(record: RunRecord, points: { method: Method; x: number; y: number }[], top: number): Plot.Markish[] {
+  const ends = METHODS.flatMap((method) => points.filter((point) => point.method === method).sort((a, b) => b.x - a.x).slice(0, 1)).sort((a, b) => a.y - b.y);
+  const pixels = (HEIGHT - MARGINS.marginTop - MARGINS.marginBottom) / top;
+  let below = -Infinity;
+  return ends.map(({ method, x, y }) => {
+    const height = Math.max(y * pixels, below + LINE_HEIGHT);
+    below = height;
+    return Plot.text([{ x, y }], { x: 'x', y: 'y', text: () => labelOf(method, record), fill: COLORS[method], textAnchor: 'start', dx: 8, dy: y * pixels - height });
+  });
 }
 
 const stroke = ({ method }: { method: Method }) => COLORS[method];
@@ -44,13 +51,15 @@ function errorByCompression(record: RunRecord): Panel {
   const published = data.origin === 'MNIST' ? PUBLISHED : [];
   return panel('Test error', `Mean and single seeds by compression.${published.length > 0 ? ' Crosses: Chen et al. 2015.' : ''}`, {
     width: WIDTH, height: HEIGHT, ...MARGINS,
-    x: { label: 'virtual weights per stored one', type: 'log', ticks: settings.compressions, tickFormat: (c: number) => `1/${c}` },
+    x: { label: 'virtual weights per stored one', type: 'log' },
     y: { label: 'error (%)', zero: true, grid: true },
     marks: [
+      // The scale's own axis would leave labels out.
+      Plot.axisX(settings.compressions, { text: (c: number) => `1/${c}` }),
       Plot.line(points, { x: 'x', y: 'y', z: 'method', stroke, strokeWidth: 1.8 }),
       Plot.dot(results, { x: 'compression', y: 'testError', fill: stroke, r: 2.5, fillOpacity: 0.6 }),
       Plot.dot(published, { x: 'compression', y: 'error', symbol: 'times', stroke: '#222', r: 5, strokeWidth: 2 }),
-      lineLabels(record, points),
+      ...lineLabels(record, points, Math.max(...results.map(({ testError }) => testError))),
       Plot.ruleY([0]),
     ],
   }); // prettier-ignore
@@ -62,12 +71,13 @@ function errorByEpoch(record: RunRecord): Panel {
     const curves = resultsOf(record, method, most).map(({ validationErrors }) => validationErrors);
     return (curves[0] ?? []).map((_, epoch) => ({ method, x: epoch + 1, y: mean(curves.map((curve) => curve[epoch])) }));
   });
-  const shown = points.map(({ y }) => y).sort((a, b) => a - b);
+  const sorted = points.map(({ y }) => y).sort((a, b) => a - b);
+  const top = 1.2 * sorted[Math.floor(0.95 * (sorted.length - 1))];
   return panel('Training', `Error on held-out images by epoch at 1/${most}, mean over seeds.`, {
     width: WIDTH, height: HEIGHT, ...MARGINS,
     x: { label: 'epoch' },
-    y: { label: 'error (%)', domain: [0, 1.2 * shown[Math.floor(0.95 * (shown.length - 1))]], grid: true, clamp: true },
-    marks: [Plot.line(points, { x: 'x', y: 'y', z: 'method', stroke, strokeWidth: 1.8 }), lineLabels(record, points), Plot.ruleY([0])],
+    y: { label: 'error (%)', domain: [0, top], grid: true, clamp: true },
+    marks: [Plot.line(points, { x: 'x', y: 'y', z: 'method', stroke, strokeWidth: 1.8 }), ...lineLabels(record, points, top), Plot.ruleY([0])],
   }); // prettier-ignore
 }
 
