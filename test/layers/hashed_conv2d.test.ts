@@ -92,6 +92,19 @@ describe('hashedConv2d', () => {
     expectNear('output', await values(ours.apply(x)), await values(tf.conv2d(x, await virtualKernel(ours, 2, {}), 3, 'valid')), 1e-5);
   });
 
+  it('has second derivatives, by its input', async () => {
+    const ours = hashedConv2d({ filters: 3, kernelSize: 2, compression: 3, useBias: false, kernelInitializer: initializers.randomNormal({ seed: 6 }) });
+    const x = seeded([2, 4, 4, 2], 3);
+    ours.build(x.shape);
+    const kernel = await virtualKernel(ours, 2, {});
+    const second = (y: (z: tf.Tensor) => tf.Tensor) => {
+      const first = (z: tf.Tensor) => tf.grad((input) => tf.sum(tf.pow(y(input), 3)))(z);
+      return tf.grad((z) => tf.sum(tf.square(first(z))))(x);
+    };
+    const expected = second((z) => tf.conv2d(z as tf.Tensor4D, kernel, 1, 'valid'));
+    expectNear('second derivative', await values(second((z) => ours.apply(z) as tf.Tensor)), await values(expected), 1e-4);
+  });
+
   it('with compression 1 trains exactly as the host’s convolution', async () => {
     const ours = hashedConv2d({ filters: 3, kernelSize: 3, compression: 1, padding: 'same' });
     const stock = layers.conv2d({ filters: 3, kernelSize: 3, padding: 'same' });

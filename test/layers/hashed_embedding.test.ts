@@ -88,6 +88,24 @@ describe('hashedEmbedding', () => {
     expectNear('gradient', await values(Object.values(grads)[0]), expected, 1e-6);
   });
 
+  it('has second derivatives, by the stored numbers', async () => {
+    const layer = hashedEmbedding({ inputDim: 30, outputDim: 4, buckets: 11, chunk: 2, seed: 3, embeddingsInitializer: initializers.randomUniform({ minval: 0.5, maxval: 1.5, seed: 1 }) });
+    const tokens = tf.tensor2d([[3, 0, 29], [29, 7, 3]], [2, 3], 'int32');
+    layer.apply(tokens);
+    const stored = layer.embeddings!.read() as tf.Variable;
+    const gradient = (of: () => tf.Tensor) => tf.variableGrads(() => tf.sum(of()) as tf.Scalar, [stored]).grads[stored.name];
+    const second = gradient(() => tf.square(gradient(() => tf.pow(layer.apply(tokens) as tf.Tensor, 3))));
+    // Rows are M w: the gradient of Σ (M w)³ is g = Mᵀ 3 (M w)², that of Σ g² is 2 Mᵀ diag(6 M w) M g.
+    const places = (await values(tokens)).flatMap((row) => [0, 1, 2, 3].map((column) => locate({ rows: 30, columns: 4, tile: [1, 2], seed: 3, signed: true }, 11, row, column)));
+    const w = await values(stored);
+    const spread = (v: number[]) => places.map(({ index, factor }) => factor * v[index]);
+    const collect = (v: number[]) => w.map((_, at) => places.reduce((sum, { index, factor }, i) => (index === at ? sum + factor * v[i] : sum), 0));
+    const y = spread(w);
+    const g = collect(y.map((value) => 3 * value ** 2));
+    const expected = collect(spread(g).map((value, i) => 2 * 6 * y[i] * value));
+    expectNear('second derivative', await values(second), expected, 1e-4);
+  });
+
   it('scales the gradient, not the rows, by gradientScaling', async () => {
     const make = (gradientScaling: number) => hashedEmbedding({ inputDim: 30, outputDim: 4, buckets: 20, gradientScaling, embeddingsInitializer: initializers.randomUniform({ seed: 1 }) });
     const [plain, scaled] = [make(1), make(0.25)];
