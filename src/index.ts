@@ -72,6 +72,7 @@ export { TiedProjection, tiedProjection, type TiedProjectionArgs } from './layer
 export { transformerCell, type TransformerCellArgs } from './layers/transformer_cell.js';
 export { WeightedFusion, weightedFusion } from './layers/weighted_fusion.js';
 export { augmentedLoss, type AugmentedLossArgs } from './losses/augmented_loss.js';
+export { distillation, type Distillation, type DistillationArgs } from './losses/distillation.js';
 export { fixedPointCorrection, type FixedPointCorrectionArgs } from './losses/fixed_point_correction.js';
 export { projectedCrossEntropy, type ProjectedCrossEntropyArgs } from './losses/projected_cross_entropy.js';
 export { recursiveSupervision, type RecursiveSupervision, type RecursiveSupervisionArgs } from './losses/recursive_supervision.js';

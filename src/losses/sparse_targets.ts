@@ -12,13 +12,24 @@ import { areTokensChecked, tokenIds } from '../kernels/token_ids/index.js';
 /** A loss or metric for `model.compile`: targets and predictions → one number per example or position. */
 export type Loss = (targets: Tensor, predictions: Tensor) => Tensor;
 
-const sparseLosses = new WeakSet<object>();
+/** What a loss wants of targets where the host would want one number per class. */
+interface TargetForm {
+  /** Numbers in the last axis; null where the loss itself says. */
+  width: number | null;
+  /** What to use in the place of the metric 'accuracy', which would misread them. */
+  accuracy: string;
+}
 
-/** Marks a loss as one that takes integer targets, for {@link acceptSparseTargets}. */
-export function withSparseTargets<T extends Loss>(loss: T): T {
-  sparseLosses.add(loss);
+const forms = new WeakMap<object, TargetForm>();
+
+/** Marks a loss as one with targets of its own form, for {@link acceptSparseTargets}. */
+export function withTargetForm<T extends Loss>(form: TargetForm, loss: T): T {
+  forms.set(loss, form);
   return loss;
 }
+
+/** Marks a loss as one that takes integer targets, for {@link acceptSparseTargets}. */
+export const withSparseTargets = <T extends Loss>(loss: T): T => withTargetForm({ width: 1, accuracy: 'tf.metrics.sparseCategoricalAccuracy' }, loss);
 
 export const INTEGER: NumberRange = { expected: 'an integer', holds: Number.isInteger };
 
@@ -65,12 +76,12 @@ export function meanable({ logits, targets, weights, shape }: SparseProblem, los
   return tfc.reshape(weights === null ? losses : tfc.mul(losses, weights), shape);
 }
 
-/** Metrics that the host would compute from integer targets as if they were one-hot rows. */
+/** Metrics that the host would compute from such targets as if they were one-hot rows. */
 const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
 
 /**
  * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy},
- * {@link augmentedLoss} or {@link projectedCrossEntropy}. Without it they want one number per class (`expected a batch of elements where
+ * {@link augmentedLoss} or {@link projectedCrossEntropy}, and the targets of a {@link distillation} where that is the loss. Without it they want one number per class (`expected a batch of elements where
  * each example has shape [length, classes]`); the host excepts only its own `sparseCategoricalCrossentropy`. Call it after each `compile`. `fitDataset` needs none
  * of it, unless its `validationData` are tensors.
  *
@@ -89,16 +100,19 @@ export function acceptSparseTargets(model: LayersModel): LayersModel {
   checkSameHost(who, model);
   const outputs = compiledOutputs(model);
   if (outputs === null) throw new Error(`${who}: the model is not compiled. Call model.compile({optimizer, loss: sparseCrossEntropy()}) first.`);
-  const sparse = outputs.filter(({ loss }) => typeof loss === 'function' && sparseLosses.has(loss));
-  if (sparse.length === 0) {
-    throw new Error(`${who}: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…) or projectedCrossEntropy(…).`);
+  const own = outputs.flatMap((output) => {
+    const form = typeof output.loss === 'function' ? forms.get(output.loss) : undefined;
+    return form === undefined ? [] : [{ ...output, form }];
+  });
+  if (own.length === 0) {
+    throw new Error(`${who}: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…), projectedCrossEntropy(…) or that of distillation(…).`);
   }
-  for (const { name, metrics } of sparse) {
+  for (const { name, metrics, form } of own) {
     const misleading = metrics.find((metric) => typeof metric === 'string' && MISLEADING.includes(metric));
     if (misleading !== undefined) {
-      throw new Error(`${who}: the metric '${misleading as string}' of output '${name}' takes integer targets for one-hot rows. Use metrics: [tf.metrics.sparseCategoricalAccuracy].`);
+      throw new Error(`${who}: the metric '${misleading as string}' of output '${name}' takes the targets for one-hot rows. Use metrics: [${form.accuracy}].`);
     }
   }
-  for (const { index, shape } of sparse) expectTargetShape(model, index, [...shape.slice(0, -1), 1]);
+  for (const { index, shape, form } of own) expectTargetShape(model, index, [...shape.slice(0, -1), form.width]);
   return model;
 }

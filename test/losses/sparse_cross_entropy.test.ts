@@ -130,10 +130,10 @@ describe('integer targets in fit', () => {
     const model = kinds.functional();
     expect(() => acceptSparseTargets({} as never)).toThrow('acceptSparseTargets: expected a tf.LayersModel, got object.');
     expect(() => acceptSparseTargets(model)).toThrow('acceptSparseTargets: the model is not compiled. Call model.compile({optimizer, loss: sparseCrossEntropy()}) first.');
-    expect(() => acceptSparseTargets(compile(model, { loss: 'meanSquaredError' }))).toThrow('acceptSparseTargets: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…) or projectedCrossEntropy(…).');
+    expect(() => acceptSparseTargets(compile(model, { loss: 'meanSquaredError' }))).toThrow('acceptSparseTargets: no output of the model has a loss with integer targets. Compile it with loss: sparseCrossEntropy(), augmentedLoss(…), projectedCrossEntropy(…) or that of distillation(…).');
     for (const metric of ['accuracy', ['acc'], { [model.outputNames[0]]: 'ce' }]) {
       expect(() => acceptSparseTargets(compile(model, { metrics: metric }))).toThrow(
-        /^acceptSparseTargets: the metric '(accuracy|acc|ce)' of output '.+' takes integer targets for one-hot rows\. Use metrics: \[tf\.metrics\.sparseCategoricalAccuracy\]\.$/,
+        /^acceptSparseTargets: the metric '(accuracy|acc|ce)' of output '.+' takes the targets for one-hot rows\. Use metrics: \[tf\.metrics\.sparseCategoricalAccuracy\]\.$/,
       );
     }
   });
