@@ -74,6 +74,11 @@ export class BankedEmbedding extends layers.Layer {
     return this.#weights.use.owner;
   }
 
+  /** How many weights the layer makes of the bank's numbers; 0 before it is built. */
+  get bankedWeights(): number {
+    return this.#weights.count;
+  }
+
   override apply(inputs: SymbolicInputs, kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
     this.#weights.use.onApply(inputs);
     return super.apply(inputs, kwargs as never);

@@ -30,7 +30,7 @@ export class BankedWeights {
   masks: LayerVariable | null = null;
   readonly #who: string;
   readonly #layer: Layer;
-  #shape!: WeightShape;
+  #shape: WeightShape | undefined;
   /** What is taken of the bank: the shape of an interpolation's source, or just its length. */
   #source!: WeightShape;
   #scale = 1;
@@ -42,6 +42,11 @@ export class BankedWeights {
     this.#layer = layer;
     this.options = checkBankedOptions(who, args);
     this.use = new BankUse(who, layer, args.bank, { className: ParameterBank.className, factory: 'parameterBank' });
+  }
+
+  /** How many weights are made of the bank; 0 before the layer is built. */
+  get count(): number {
+    return this.#shape === undefined ? 0 : sizeOf(this.#shape);
   }
 
   /** The shape of the layer's input. */
@@ -79,9 +84,10 @@ export class BankedWeights {
     const taken = sizeOf(this.#source);
     const windows = windowsOf(bank[0] as Tensor1D, candidates, taken, offset);
     const combined = tfc.mul(this.#scale, this.#combine(windows, bank[1])) as Tensor1D;
-    const { inputs, taps, outputs } = this.#shape;
-    const wanted = sizeOf(this.#shape);
-    const stretched = this.#matrices !== null ? interpolated(combined, this.#source, this.#shape, ...this.#matrices)
+    const shape = this.#shape!;
+    const { inputs, taps, outputs } = shape;
+    const wanted = sizeOf(shape);
+    const stretched = this.#matrices !== null ? interpolated(combined, this.#source, shape, ...this.#matrices)
       : taken < wanted ? repeated(combined, wanted, upsampling === 'mask' ? (variableOf(this.masks!) as Tensor as Tensor2D) : null)
         : combined; // prettier-ignore
     return tfc.reshape(stretched, [inputs, taps, outputs]);

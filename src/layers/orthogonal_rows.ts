@@ -1,14 +1,10 @@
 /** Random orthogonal rows from a seed: the start of the coefficients of layers on one bank. Pure. */
 
-/** mulberry32 and Box–Muller: standard normal numbers. */
+import { uniformNumbers } from '../uniform_numbers.js';
+
+/** Standard normal numbers (Box–Muller). */
 function normalNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const uniform = uniformNumbers(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 
