@@ -6,6 +6,7 @@ import { shownShape } from '../../checks.js';
 import { variableOf, type Layer } from '../../host.js';
 import { multiHeadAttention, type MultiHeadAttention } from '../multi_head_attention.js';
 import { applied, builtFor } from '../outer_layer.js';
+import { quickLayerNormalization } from '../quick_layer_normalization.js';
 import type { UniversalSettings } from './universal_options.js';
 
 /** Widths over time of the two separable convolutions, as the authors' code has them. */
@@ -46,7 +47,7 @@ export class TransformerStep {
     this.#settings = settings;
     this.attention = multiHeadAttention({ numHeads, dropout, causal, name: 'attention' });
     this.memoryAttention = decoder ? multiHeadAttention({ numHeads, dropout, outputDim: units, name: 'memory_attention' }) : null;
-    this.#norms = ['attention_norm', ...(decoder ? ['memory_norm'] : []), 'transition_norm'].map((name) => layers.layerNormalization({ name }));
+    this.#norms = ['attention_norm', ...(decoder ? ['memory_norm'] : []), 'transition_norm'].map((name) => quickLayerNormalization({ name }));
     this.#dense =
       transition instanceof layers.Layer
         ? [transition]
