@@ -1,12 +1,14 @@
-/** Labelled grey images, whatever they come from, and how the examples split them. */
+/** Labelled images, grey or in colour, whatever they come from, and how the examples split them. */
 import { seededRandom, shuffledIndices } from './random.js';
 
 export interface LabelledImages {
-  /** One byte a pixel, images one after the other, row-major. */
+  /** One byte a pixel and channel, images one after the other, row-major, channels last. */
   images: Uint8Array;
   labels: Uint8Array;
   width: number;
   height: number;
+  /** Default 1: grey. */
+  channels?: number;
 }
 
 export interface DataSet {
@@ -23,9 +25,14 @@ export function countOf(data: LabelledImages): number {
   return data.labels.length;
 }
 
+/** Bytes of one image. */
+export function bytesOf({ width, height, channels = 1 }: LabelledImages): number {
+  return width * height * channels;
+}
+
 /** The images at the given positions, in that order. */
 export function selectImages(data: LabelledImages, positions: ArrayLike<number>): LabelledImages {
-  const pixels = data.width * data.height;
+  const pixels = bytesOf(data);
   const images = new Uint8Array(positions.length * pixels);
   const labels = new Uint8Array(positions.length);
   for (let i = 0; i < positions.length; i++) {

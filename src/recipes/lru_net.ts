@@ -45,10 +45,12 @@ export interface LruNetArgs {
   classes?: number;
   /** Before the last convolution. Default 0.5. */
   dropout?: number;
+  /** Factor of all channels but the classes: the paper's 1×, 2×; 8 must divide 64 times it. Default 1. */
+  width?: number;
 }
 
 /**
- * LruNet 1× for images: four {@link lruBlock}s of 64, 128, 256 and 512 channels, the channels doubled by repetition between them, 3×3
+ * LruNet for images: four {@link lruBlock}s of 64, 128, 256 and 512 channels (1×), the channels doubled by repetition between them, 3×3
  * max-pooling. Output: softmax `[batch, classes]`. With 10 classes and images of three channels 131 402 trainable parameters at N = 1,
  * 206 282 at N = 14, of which 39 % are normalisation's.
  *
@@ -57,20 +59,21 @@ export interface LruNetArgs {
  */
 export function lruNet(args: LruNetArgs): LayersModel {
   const who = 'lruNet';
-  checkKeys(who, args, ['recursions', 'inputShape', 'classes', 'dropout']);
+  checkKeys(who, args, ['recursions', 'inputShape', 'classes', 'dropout', 'width']);
   const recursions = checkNumber(who, 'recursions', args.recursions, integerAtLeast(1));
   const classes = checkNumber(who, 'classes', args.classes ?? 10, integerAtLeast(2));
+  const width = checkNumber(who, 'width', args.width ?? 1, { expected: 'a multiple of 1/8, at least 1/8', holds: (value) => value >= 1 / 8 && Number.isInteger(8 * value) }, 'The blocks have channels in 8 groups.');
   const x = input({ shape: args.inputShape ?? [32, 32, 3] });
   const normalized = { useBias: false, normalization: NORMALIZATION, activation: 'relu' as const };
-  let h = convolution({ filters: 64, ...normalized }, x);
+  let h = convolution({ filters: 64 * width, ...normalized }, x);
   // Every other pixel: with the convolution, one of strides 2, which trains on every backend.
   h = applied(layers.maxPooling2d({ poolSize: 1, strides: 2 }), h);
   [64, 128, 256, 512].forEach((channels, stage) => {
-    h = applied(lruBlock({ channels, recursions }), h);
+    h = applied(lruBlock({ channels: channels * width, recursions }), h);
     if (stage !== 2) h = applied(layers.maxPooling2d({ poolSize: 3, strides: 2, padding: 'same' }), h);
     if (stage < 3) h = twice(h);
   });
-  h = convolution({ kernelSize: 1, filters: 256, groups: 8, ...normalized }, h);
+  h = convolution({ kernelSize: 1, filters: 256 * width, groups: 8, ...normalized }, h);
   h = applied(layers.dropout({ rate: args.dropout ?? 0.5 }), h);
   h = convolution({ kernelSize: 1, filters: classes }, h);
   return model({ inputs: x, outputs: applied(layers.activation({ activation: 'softmax' }), applied(layers.globalAveragePooling2d({ dataFormat: 'channelsLast' }), h)), name: 'lru_net' });

@@ -26,6 +26,8 @@ describe('recipes have the published numbers of parameters', () => {
     expect(counted(lruNet({ recursions: 1 }), trainable)).toBe(131_402);
     expect(counted(lruNet({ recursions: 14 }), trainable)).toBe(206_282);
     expect(counted(lruNet({ recursions: 8 }), trainable)).toBe(171_722);
+    // Twice the channels, counted by hand: stem 3 712, blocks 34 560 + 348 160 + 11 520, last convolutions 66 560 + 5 130.
+    expect(counted(lruNet({ recursions: 1, width: 2 }), trainable)).toBe(469_642);
   });
 
   it('DRCN: 1 775 121', () => {
@@ -121,6 +123,7 @@ describe('recipes for classification', () => {
 
   it('say what is wrong', () => {
     expect(() => lruNet({ recursions: 0 })).toThrow('lruNet: recursions must be an integer ≥ 1, got 0.');
+    expect(() => lruNet({ recursions: 1, width: 0.3 })).toThrow('lruNet: width must be a multiple of 1/8, at least 1/8, got 0.3. The blocks have channels in 8 groups.');
     expect(() => drrn({ unit: 3 } as never)).toThrow("drrn: unknown option 'unit'. Did you mean 'units'?");
     expect(() => drcn({ recursions: 0 })).toThrow('drcn: recursions must be an integer ≥ 1, got 0.');
     expect(() => memNet({ blocks: 1 })).toThrow('memNet: blocks must be an integer ≥ 2, got 1.');

@@ -1,0 +1,153 @@
+/** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import { parsedRecord } from '../common/variant_runs.js';
+import type { Directories, SetName } from './data.js';
+import type { Part, Settings } from './settings.js';
+import { variantsOf, type Variant } from './variants.js';
+
+export const RECORD_FORMAT = 'tfjs-weight-sharing/recursive-cifar/1';
+
+export interface VariantRun {
+  seed: number;
+  /** The key of the variant. */
+  variant: string;
+  /** Trained ones. */
+  parameters: number;
+  /** `heldOut`: percent wrong. */
+  epochs: { loss: number; heldOut: number }[];
+  /** Percent wrong after the last epoch; test images were read once, after that. */
+  heldOut: number;
+  test: number;
+  /** With gates: mean over the images. */
+  loops: { heldOut: number; test: number } | null;
+  /** Of training. */
+  seconds: number;
+}
+
+export interface SetRecord {
+  origin: string;
+  train: number;
+  heldOut: number;
+  test: number;
+}
+
+export interface RunRecord {
+  format: typeof RECORD_FORMAT;
+  parts: Part[];
+  sets: Partial<Record<SetName, SetRecord>>;
+  directories: Directories;
+  backend: string;
+  settings: Settings;
+  seeds: number[];
+  runs: VariantRun[];
+}
+
+/** A variant with what its seeds gave on average. */
+export interface Row extends Variant {
+  parameters: number;
+  heldOut: number;
+  test: number;
+  /** Of the test errors. */
+  least: number;
+  greatest: number;
+  /** Loops on average: those of gates, or the fixed number. NaN where there are none. */
+  loops: number;
+  heldOutLoops: number;
+  seconds: number;
+}
+
+export const setsOf = ({ sets }: RunRecord): SetName[] => Object.keys(sets) as SetName[];
+
+export const plannedOf = (record: RunRecord): Variant[] => variantsOf(record.settings, record.parts, setsOf(record));
+
+export const isFinished = (record: RunRecord): boolean => plannedOf(record).every(({ key }) => record.seeds.every((seed) => record.runs.some((run) => run.variant === key && run.seed === seed)));
+
+const mean = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0) / values.length;
+
+/** Of one part on one set: those that are trained. */
+export function rowsOf(record: RunRecord, part: Part, set: SetName): Row[] {
+  return plannedOf(record).filter((variant) => variant.spec.part === part && variant.set === set).flatMap((variant) => {
+    const runs = record.runs.filter((run) => run.variant === variant.key);
+    if (runs.length === 0) return [];
+    const tests = runs.map(({ test }) => test);
+    const fixed = variant.spec.part === 'dynamic' ? variant.spec.recursions : NaN;
+    return {
+      ...variant, parameters: runs[0].parameters, heldOut: mean(runs.map(({ heldOut }) => heldOut)),
+      test: mean(tests), least: Math.min(...tests), greatest: Math.max(...tests),
+      loops: mean(runs.map(({ loops }) => loops?.test ?? fixed)), heldOutLoops: mean(runs.map(({ loops }) => loops?.heldOut ?? fixed)), seconds: mean(runs.map(({ seconds }) => seconds)),
+    };
+  }); // prettier-ignore
+}
+
+/** What is compared in a part, in one number or a few; error in percent, differences in points. */
+export type Finding = Record<string, number | null>;
+
+/** The last line of `--json`: by set and part, means over the seeds; null where what is compared is not there. */
+export interface Summary {
+  findings: Partial<Record<SetName, Partial<Record<Part, Finding>>>>;
+  seeds: number;
+  seconds: number;
+}
+
+const rounded = (value: number): number => Number(value.toFixed(2));
+const least = (rows: readonly Row[], value: (row: Row) => number): Row | null => (rows.length === 0 ? null : rows.reduce((best, row) => (value(row) < value(best) ? row : best)));
+
+/** Everything that is chosen here is chosen by held-out images. */
+export function findingOf(rows: readonly Row[], part: Part): Finding {
+  switch (part) {
+    case 'lru': {
+      const [first, last] = [rows[0], rows[rows.length - 1]];
+      const best = least(rows, ({ heldOut }) => heldOut)!;
+      return { first: rounded(first.test), last: rounded(last.test), chosen: rounded(best.test), gain: rounded(first.test - last.test), gainOfChosen: rounded(first.test - best.test) };
+    }
+    case 'templates': {
+      const unshared = rows.find(({ spec }) => spec.part === 'templates' && spec.templates === null);
+      const shared = rows.filter((row) => row !== unshared);
+      const lost = shared.map((row): [string, number | null] => [`lost${(row.spec as { templates: number }).templates}`, unshared === undefined ? null : rounded(row.test - unshared.test)]);
+      return { unshared: unshared === undefined ? null : rounded(unshared.test), ...Object.fromEntries(lost) };
+    }
+    case 'dynamic': {
+      const gated = ({ spec }: Row) => spec.part === 'dynamic' && spec.cost !== null;
+      const fixed = least(rows.filter((row) => !gated(row)), ({ heldOut }) => heldOut);
+      // As good on held-out images, with the fewest loops; else the best.
+      const asGood = rows.filter((row) => gated(row) && fixed !== null && row.heldOut <= fixed.heldOut);
+      const chosen = least(asGood, ({ heldOutLoops }) => heldOutLoops) ?? least(rows.filter(gated), ({ heldOut }) => heldOut);
+      return {
+        fixedLoops: fixed && rounded(fixed.loops), fixed: fixed && rounded(fixed.test), gatedLoops: chosen && rounded(chosen.loops), gated: chosen && rounded(chosen.test),
+        lost: fixed && chosen && rounded(chosen.test - fixed.test),
+      }; // prettier-ignore
+    }
+    case 'eigen':
+      return eigenFinding(rows);
+  }
+}
+
+/** Slopes: points of test error that one more doubling gives, the other two held. */
+function eigenFinding(rows: readonly Row[]): Finding {
+  const of = rows.flatMap((row) => (row.spec.part === 'eigen' ? [{ ...row, ...row.spec }] : []));
+  const slope = (pairs: [typeof of[number], typeof of[number], number][]) => (pairs.length === 0 ? null : rounded(mean(pairs.map(([a, b, doublings]) => (b.test - a.test) / doublings))));
+  const pairs = (fits: (a: (typeof of)[number], b: (typeof of)[number]) => boolean, doublings: (a: (typeof of)[number], b: (typeof of)[number]) => number) =>
+    of.flatMap((a) => of.filter((b) => fits(a, b)).map((b): [typeof a, typeof b, number] => [a, b, doublings(a, b)]));
+  return {
+    // Tied, as many maps: parameters stay.
+    layers: slope(pairs((a, b) => a.tied && b.tied && a.maps === b.maps && b.layers > a.layers, (a, b) => Math.log2(b.layers / a.layers))),
+    // As many layers and maps: tied and untied differ by parameters alone.
+    parameters: slope(pairs((a, b) => a.tied && !b.tied && a.maps === b.maps && a.layers === b.layers, (a, b) => Math.log2(b.parameters / a.parameters))),
+    // As many layers; more maps tied have about as many parameters as fewer untied: within a quarter.
+    maps: slope(pairs((a, b) => !a.tied && b.tied && a.layers === b.layers && b.maps > a.maps && Math.abs(Math.log(b.parameters / a.parameters)) < Math.log(1.25), (a, b) => Math.log2(b.maps / a.maps))),
+  }; // prettier-ignore
+}
+
+export function summarize(record: RunRecord): Summary {
+  const findings: Summary['findings'] = {};
+  for (const set of setsOf(record)) {
+    findings[set] = {};
+    for (const part of record.parts) {
+      const rows = rowsOf(record, part, set);
+      if (rows.length > 0) findings[set][part] = findingOf(rows, part);
+    }
+  }
+  return { findings, seeds: record.seeds.length, seconds: Math.round(record.runs.reduce((total, { seconds }) => total + seconds, 0)) };
+}
+
+/** @throws Error for what is no record of this example. `name` is for the message. */
+export const parseRecord = (text: string, name: string): RunRecord => parsedRecord<RunRecord>('recursive-cifar', RECORD_FORMAT, text, name);
