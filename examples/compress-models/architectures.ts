@@ -1,7 +1,7 @@
 /** Six networks of six kinds, all on images of 28 × 28: what they are, what they learn, and how a result counts in points. */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { multiHeadAttention, positionEmbedding } from 'tfjs-weight-sharing';
+import { multiHeadAttention, positionEmbedding, quickLayerNormalization } from 'tfjs-weight-sharing';
 
 export interface Architecture {
   build(): tfl.LayersModel;
@@ -83,12 +83,12 @@ function transformer(): tfl.LayersModel {
   const apply = (layer: tfl.layers.Layer, x: tfl.SymbolicTensor): tfl.SymbolicTensor => layer.apply(x) as tfl.SymbolicTensor;
   let x = apply(positionEmbedding(), apply(layers.dense({ units: width, kernelInitializer: next() }), input));
   for (let block = 0; block < 2; block++) {
-    const attended = apply(multiHeadAttention({ numHeads: 4, kernelInitializer: next() }), apply(layers.layerNormalization(), x));
+    const attended = apply(multiHeadAttention({ numHeads: 4, kernelInitializer: next() }), apply(quickLayerNormalization(), x));
     x = layers.add().apply([x, attended]) as tfl.SymbolicTensor;
-    const inner = apply(layers.dense({ units: 2 * width, activation: 'relu', kernelInitializer: next() }), apply(layers.layerNormalization(), x));
+    const inner = apply(layers.dense({ units: 2 * width, activation: 'relu', kernelInitializer: next() }), apply(quickLayerNormalization(), x));
     x = layers.add().apply([x, apply(layers.dense({ units: width, kernelInitializer: next() }), inner)]) as tfl.SymbolicTensor;
   }
-  const pooled = apply(layers.globalAveragePooling1d({}), apply(layers.layerNormalization(), x));
+  const pooled = apply(layers.globalAveragePooling1d({}), apply(quickLayerNormalization(), x));
   return tfl.model({ inputs: input, outputs: apply(layers.dense({ units: 10, activation: 'softmax', kernelInitializer: next() }), pooled) });
 }
 

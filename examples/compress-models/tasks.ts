@@ -18,6 +18,9 @@ export interface DataOptions {
 /** Share of the noise in what `denoise` begins with: uniform in [−NOISE, NOISE]. */
 const NOISE = 0.6;
 
+/** Held-out images that are used, if there are so many. */
+const VALIDATION = 5000;
+
 export type Part = 'train' | 'validation' | 'test';
 
 let last: { key: string; set: DataSet } | null = null;
@@ -33,7 +36,7 @@ function dataSet(options: DataOptions, fashion: boolean): DataSet {
 export function tensorsOf(architecture: Architecture, options: DataOptions, part: Part): { x: tfc.Tensor; y: tfc.Tensor; origin: string } {
   const set = dataSet(options, architecture.fashion === true);
   const all = set[part];
-  const images = part === 'train' ? first(all, options.images) : part === 'validation' ? first(all, 2000) : all;
+  const images = part === 'train' ? first(all, options.images) : part === 'validation' ? first(all, VALIDATION) : all;
   const count = countOf(images);
   const pixels = toFloats(images);
   if (architecture.task === 'classify') {

@@ -4,7 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { checkChoice, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
 
 export interface SharedValuesArgs {
@@ -14,6 +14,13 @@ export interface SharedValuesArgs {
   biases?: boolean;
   /** How the steps that the optimizer makes for equal weights become the step of their value. Default `average`. */
   aggregation?: 'average' | 'sum';
+  /**
+   * Who shares a value: `fixed`, or `straightThrough`, where a weight that would have moved nearer to another value of its tensor takes that one. The steps
+   * of each weight add up from its value at the start (Bengio et al. 2013; a weight of value 0 stays 0 if `preserveSparsity`). Default `fixed`.
+   */
+  assignments?: 'fixed' | 'straightThrough';
+  /** With `straightThrough`: zeros stay zeros. Default true. */
+  preserveSparsity?: boolean;
   /** More distinct values than this do not count as shared. Integer ≥ 1. Default 256. */
   maxValues?: number;
 }
@@ -57,7 +64,28 @@ export function stepValues({ values, groups }: ValueGroups, arrays: readonly Arr
       counts[group[i]]++;
     }
   });
-  return values.map((value, g) => (value === 0 ? 0 : value + (aggregation === 'sum' ? steps[g] : steps[g] / counts[g])));
+  // A value that no weight has any more stays.
+  return values.map((value, g) => (value === 0 || counts[g] === 0 ? value : value + (aggregation === 'sum' ? steps[g] : steps[g] / counts[g])));
+}
+
+/**
+ * Straight-through: each weight has a place that its steps add up to, and the value nearest to it among those of its tensor (`own`, numbers of groups). Moves
+ * `places` and `groups` by the steps array − values of one tensor. With `keepZeros` those of value 0 stay.
+ */
+export function reassign(places: Float32Array, group: Uint16Array, steps: Float32Array, values: Float32Array, own: readonly number[], keepZeros: boolean): void {
+  const sorted = own.filter((g, i) => own.indexOf(g) === i).sort((a, b) => values[a] - values[b]);
+  const halfway = sorted.slice(1).map((g, i) => (values[g] + values[sorted[i]]) / 2);
+  for (let i = 0; i < places.length; i++) {
+    if (keepZeros && values[group[i]] === 0) continue;
+    places[i] += steps[i];
+    let [low, high] = [0, halfway.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (places[i] > halfway[middle]) low = middle + 1;
+      else high = middle;
+    }
+    group[i] = sorted[low];
+  }
 }
 
 /**
@@ -80,15 +108,24 @@ export class SharedValues extends tfl.Callback {
   readonly #args: SharedValuesArgs;
   readonly #maxValues: number;
   readonly #aggregation: 'average' | 'sum';
+  readonly #straightThrough: boolean;
+  readonly #keepZeros: boolean;
+  /** Where each weight would be, for each tensor. */
+  #places: Float32Array[] = [];
   #weights: tfl.LayerVariable[] = [];
+  /** Numbers of the values that each tensor has at the start. */
+  #own: number[][] = [];
   #shared: ValueGroups = { values: new Float32Array(0), groups: [] };
 
   constructor(args: SharedValuesArgs = {}) {
     super();
-    checkKeys(WHO, args, ['layers', 'biases', 'aggregation', 'maxValues']);
+    checkKeys(WHO, args, ['layers', 'biases', 'aggregation', 'assignments', 'preserveSparsity', 'maxValues']);
     this.#args = args;
     this.#maxValues = checkNumber(WHO, 'maxValues', args.maxValues ?? 256, { expected: 'an integer from 1 to 65535', holds: (x) => integerAtLeast(1).holds(x) && x <= 65535 });
     this.#aggregation = checkChoice(WHO, 'aggregation', args.aggregation ?? 'average', ['average', 'sum']);
+    this.#straightThrough = checkChoice(WHO, 'assignments', args.assignments ?? 'fixed', ['fixed', 'straightThrough']) === 'straightThrough';
+    this.#keepZeros = checkBoolean(WHO, 'preserveSparsity', args.preserveSparsity ?? true);
+    if (args.preserveSparsity !== undefined && !this.#straightThrough) throw new Error(`${WHO}: preserveSparsity belongs to assignments: 'straightThrough'; with fixed assignments zeros stay zeros. Leave it out.`);
     // The host unbinds the methods of callbacks that stand beside plain objects.
     this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onBatchEnd = this.onBatchEnd.bind(this);
@@ -116,14 +153,22 @@ export class SharedValues extends tfl.Callback {
     if (shared === null) throw new Error(`${WHO}: no weight of the model shares values (at most ${this.#maxValues} distinct ones a layer). Quantise it first, e.g. with klMergeQuantization.`);
     this.#weights = chosen.map(({ weight }) => weight);
     this.#shared = shared;
+    this.#places = this.#straightThrough ? chosen.map(({ values }) => values.slice()) : [];
+    this.#own = shared.groups.map((group) => [...new Set(group)]);
   }
 
   override async onBatchEnd(): Promise<void> {
     const arrays = await Promise.all(this.#weights.map((weight) => variableOf(weight).data() as Promise<Float32Array>));
     const values = stepValues(this.#shared, arrays, this.#aggregation);
+    const before = this.#shared;
     const broken = values.findIndex((value) => !Number.isFinite(value));
     // Values of before: the shared weights can still be put back.
     const written = broken < 0 ? values : this.#shared.values;
+    this.#places.forEach((places, a) => {
+      if (broken >= 0) return;
+      const group = before.groups[a];
+      reassign(places, group, arrays[a].map((w, i) => w - before.values[group[i]]), values, this.#own[a], this.#keepZeros);
+    });
     this.#weights.forEach((weight, a) => {
       const group = this.#shared.groups[a];
       const spread = new Float32Array(group.length);

@@ -1,6 +1,7 @@
 /** `tfjs-weight-sharing compress`. */
-import { compressSource, type CompressedSource, type MeasureOutputs } from '../compress_model/compress_source.js';
+import { compressSource, type CompressedSource, type OutputSensitivity } from '../compress_model/compress_source.js';
 import { measureOutputs } from '../compress_model/measure_outputs.js';
+import { mergeIfRounded } from '../compress_model/merge_statistics.js';
 import { resolveOptions, type CompressionOptions } from '../compress_model/options.js';
 import { tensorBytes } from '../compress_model/packed_tensor.js';
 import type { CompressionReport } from '../compress_model/report.js';
@@ -40,11 +41,11 @@ export async function compress(source: string, out: string, flags: CompressFlags
   const target = stock ? checkDirectoryTarget(out, opened.files, force) : checkFileTarget(out, opened.files, force);
   const reportTarget = flags.report === undefined ? null : checkTarget(flags.report, [...opened.files, target], force);
 
-  const deployed = deploymentSource(opened);
+  const deployed = await mergeIfRounded(deploymentSource(opened), options);
   let result: CompressedSource;
-  const measuring = await startMeasuring(opened, flags, output);
+  const measuring = await startMeasuring({ ...opened, ...deployed }, flags, output);
   try {
-    result = await compressSource(deployed, options, measuring?.measure ?? null);
+    result = await compressSource(deployed, options, measuring?.outputs ?? null);
   } finally {
     progress.stop();
     measuring?.dispose();
@@ -66,15 +67,15 @@ export async function compress(source: string, out: string, flags: CompressFlags
   output.text(flags.dryRun ? 'Nothing was written (--dry-run).' : `Wrote ${target}${reportTarget === null ? '' : ` and ${reportTarget}`}. Check outputs with: tfjs-weight-sharing verify ${source} ${target}`);
 }
 
-async function startMeasuring(opened: OpenedModel, flags: CompressFlags, output: Output): Promise<{ measure: MeasureOutputs; dispose: () => void } | null> {
+async function startMeasuring(opened: OpenedModel, flags: CompressFlags, output: Output): Promise<{ outputs: OutputSensitivity; dispose: () => void } | null> {
   if (!flags.measure && flags.inputs === undefined) return null;
   if (opened.format === 'graph-model') throw new Error('outputs of graph models are not measured (only their weights are compressed). Leave out --measure and --inputs: bytes are then shared out by the relative errors of weights.');
   output.text(`Backend: ${await startBackend(flags.backend)}`);
   const model = await loadModel(opened);
   const inputs = flags.inputs === undefined ? randomInputs(model, flags.samples, flags.seed) : givenInputs(model, await Promise.all(flags.inputs.map(readArray)));
-  const measuring = measureOutputs(model.layers!, inputs);
+  const measuring = await measureOutputs(model.layers!, inputs);
   return {
-    measure: measuring.measure,
+    outputs: measuring,
     dispose: () => {
       measuring.dispose();
       for (const tensor of inputs) tensor.dispose();

@@ -1,88 +1,129 @@
 /**
- * Quantisers for coded indices: minimise Σ (w − v)² + λ · bits, where the bits are those of an ideal code of the numbers. k-means spends the
- * same on a rare value as on a frequent one; this does not, and needs fewer bytes at equal error (Chou, Lookabaugh & Gray 1989, "Entropy-constrained
- * vector quantization", here with scalars). A descent: it ends in a local minimum. Pure, float64.
+ * Quantisers for coded indices: minimise Σ h (w − v)² + λ · bits, where the bits are those of an ideal code of the numbers and h is what an error
+ * of each weight counts. k-means spends the same on a rare value as on a frequent one; this does not, and needs fewer bytes at equal error (Chou,
+ * Lookabaugh & Gray 1989, "Entropy-constrained vector quantization", here with scalars; with h: Choi, El-Khamy & Lee 2017, "Towards the limit of
+ * network quantization"). A descent: it ends in a local minimum. Pure, float64.
  */
 import { nearestQuantizer, type ScalarQuantizer } from './scalar_quantizer.js';
-import { firstAbove, meanOf, type WeightedPoints } from './weighted_points.js';
+import { firstAbove, type WeightedPoints } from './weighted_points.js';
 
 const MOST_VALUES = 256;
 const ITERATIONS = 60;
 
-/**
- * `slope` is λ: squared error for one bit, > 0. It starts from equally spaced values, at the step that is optimal for fine quantisers,
- * λ = (ln 2 / 6) step², one of them on 0. `zero` keeps 0 a value, so that zeros stay zeros.
- */
+/** Weights for which an error counts the same. */
+export interface WeightClass {
+  points: WeightedPoints;
+  /** h ≥ 0. */
+  importance: number;
+}
+
+/** The same values for all classes, with thresholds for each: what counts little goes to a value that takes few bits sooner. */
+export interface ClassQuantizer {
+  /** Float32, increasing. At most 256. */
+  values: Float32Array;
+  /** As a {@link ScalarQuantizer}'s, for each class. */
+  thresholds: Float64Array[];
+}
+
+/** The quantiser for weights that all count the same: {@link classQuantizer} of one class. */
 export function entropyConstrained(points: WeightedPoints, slope: number, zero = false): ScalarQuantizer {
-  const n = points.values.length;
-  const [low, high] = [points.values[0], points.values[n - 1]];
-  const total = points.counts[n];
-  const step = Math.max(Math.sqrt((6 * slope) / Math.LN2), (high - low) / (MOST_VALUES - 2));
-  if (!(step > 0)) return nearestQuantizer([low]);
+  const { values, thresholds } = classQuantizer([{ points, importance: 1 }], slope, zero);
+  return { values, thresholds: thresholds[0] };
+}
+
+/**
+ * `slope` is λ: weighted squared error for one bit, > 0. It starts from equally spaced values, at the step that is optimal for fine quantisers
+ * where all count the same, λ = (ln 2 / 6) h step², one of them on 0. `zero` keeps 0 a value, so that zeros stay zeros.
+ */
+export function classQuantizer(classes: readonly WeightClass[], slope: number, zero = false): ClassQuantizer {
+  const total = classes.reduce((sum, { points }) => sum + points.counts[points.values.length], 0);
+  const importance = classes.reduce((sum, { points, importance: h }) => sum + h * points.counts[points.values.length], 0) / total;
+  const low = classes.reduce((least, { points }) => Math.min(least, points.values[0]), Infinity);
+  const high = classes.reduce((most, { points }) => Math.max(most, points.values[points.values.length - 1]), -Infinity);
+  const step = Math.max(Math.sqrt((6 * slope) / (importance * Math.LN2)), (high - low) / (MOST_VALUES - 2));
+  if (!(step > 0) || !Number.isFinite(step)) return oneFor(classes, nearestQuantizer([low]));
   let centres: number[] = [];
   for (let j = Math.round(low / step); j <= Math.round(high / step); j++) centres.push(j * step);
-  let thresholds = centres.slice(1).map((c, j) => (c + centres[j]) / 2);
+  const halfway = Float64Array.from(centres.slice(1), (c, j) => (c + centres[j]) / 2);
+  let thresholds: Float64Array[] = classes.map(() => halfway);
   let previous = '';
   for (let iteration = 0; iteration < ITERATIONS; iteration++) {
-    const { ends, means, bits } = centroids(points, thresholds, total, zero);
+    const { ends, means, bits } = centroids(classes, thresholds, centres, total, zero);
     centres = means;
-    thresholds = lowerEnvelope(centres, bits, slope, zero);
+    thresholds = classes.map(({ importance: h }) => cheapest(centres, bits, h > 0 ? slope / h : Infinity, zero));
     const key = ends.join();
     if (key === previous) break;
     previous = key;
   }
-  const { means, bits } = centroids(points, thresholds, total, zero);
+  const { means, bits } = centroids(classes, thresholds, centres, total, zero);
   // Values last: the thresholds belong to them.
-  thresholds = lowerEnvelope(means, bits, slope, zero);
   const values = Float32Array.from(means);
-  return values.every((value, j) => j === 0 || value > values[j - 1]) ? { values, thresholds: Float64Array.from(thresholds) } : nearestQuantizer(values);
+  if (!values.every((value, j) => j === 0 || value > values[j - 1])) return oneFor(classes, nearestQuantizer(values));
+  return { values, thresholds: classes.map(({ importance: h }) => cheapest(means, bits, h > 0 ? slope / h : Infinity, zero)) };
 }
 
-/** The runs between thresholds that hold points, their means, and the bits of their numbers. */
-function centroids(points: WeightedPoints, thresholds: readonly number[], total: number, zero: boolean): { ends: number[]; means: number[]; bits: number[] } {
+const oneFor = (classes: readonly WeightClass[], { values, thresholds }: ScalarQuantizer): ClassQuantizer => ({ values, thresholds: classes.map(() => thresholds) });
+
+/** Values that are used by some class: the means of their weights, and the bits of their numbers; and where the runs end, to see changes. */
+function centroids(classes: readonly WeightClass[], thresholds: readonly Float64Array[], centres: readonly number[], total: number, zero: boolean): { ends: number[]; means: number[]; bits: number[] } {
+  const size = thresholds[0].length + 1;
+  const counts = new Float64Array(size);
+  const masses = new Float64Array(size);
+  const sums = new Float64Array(size);
   const ends: number[] = [];
+  classes.forEach(({ points, importance }, c) => {
+    // Where nothing counts, values are still means.
+    const h = Math.max(importance, Number.MIN_VALUE * 2 ** 60);
+    let start = 0;
+    for (let j = 0; j < size; j++) {
+      const end = j < size - 1 ? Math.max(start, firstAbove(points, thresholds[c][j])) : points.values.length;
+      const count = points.counts[end] - points.counts[start];
+      counts[j] += count;
+      masses[j] += h * count;
+      sums[j] += h * (points.first[end] - points.first[start] + points.origin * count);
+      ends.push(end);
+      start = end;
+    }
+  });
   const means: number[] = [];
   const bits: number[] = [];
-  let start = 0;
-  for (let j = 0; j <= thresholds.length; j++) {
-    const end = j < thresholds.length ? firstAbove(points, thresholds[j]) : points.values.length;
-    if (end <= start) continue;
-    const holdsZero = zero && points.values[start] <= 0 && points.values[end - 1] >= 0;
-    ends.push(end);
-    means.push(holdsZero ? 0 : meanOf(points, start, end));
-    bits.push(-Math.log2((points.counts[end] - points.counts[start]) / total));
-    start = end;
+  for (let j = 0; j < size; j++) {
+    if (counts[j] === 0) continue;
+    means.push(zero && centres[j] === 0 ? 0 : sums[j] / masses[j]);
+    bits.push(-Math.log2(counts[j] / total));
   }
   return { ends, means, bits };
 }
 
 /**
- * Thresholds where (w − c)² + λ · bits of neighbours meet; one that is nowhere the least is taken out of `centres` and `bits`. With `zero`
- * the value 0 stays, and thresholds stay on its sides.
+ * Thresholds between values where (w − c)² + λ · bits of neighbours meet; a value that is nowhere the least lies between two equal thresholds. With
+ * `zero` the value 0 stays, and thresholds stay on its sides. λ = Infinity: all to what takes fewest bits.
  */
-function lowerEnvelope(centres: number[], bits: number[], slope: number, zero: boolean): number[] {
+function cheapest(centres: readonly number[], bits: readonly number[], slope: number, zero: boolean): Float64Array {
+  const lambda = Math.min(slope, Number.MAX_VALUE / 2 ** 12);
   const meet = (i: number, j: number): number => {
-    const t = (centres[i] + centres[j]) / 2 + (slope * (bits[j] - bits[i])) / (2 * (centres[j] - centres[i]));
+    const t = (centres[i] + centres[j]) / 2 + (lambda * (bits[j] - bits[i])) / (2 * (centres[j] - centres[i]));
     if (!zero) return t;
     // Zeros go to the value 0 whatever it costs.
     return centres[i] === 0 ? Math.max(0, t) : centres[j] === 0 ? Math.min(-Number.MIN_VALUE, t) : t;
   };
   const kept: number[] = [];
-  const thresholds: number[] = [];
+  const meetings: number[] = [];
   for (let j = 0; j < centres.length; j++) {
     let t = -Infinity;
     while (kept.length > 0) {
       const top = kept[kept.length - 1];
       t = meet(top, j);
-      if ((zero && centres[top] === 0) || thresholds.length === 0 || t > thresholds[thresholds.length - 1]) break;
+      if ((zero && centres[top] === 0) || meetings.length === 0 || t > meetings[meetings.length - 1]) break;
       kept.pop();
-      thresholds.pop();
+      meetings.pop();
     }
-    if (kept.length > 0) thresholds.push(Math.max(t, thresholds[thresholds.length - 1] ?? -Infinity));
+    if (kept.length > 0) meetings.push(Math.max(t, meetings[meetings.length - 1] ?? -Infinity));
     kept.push(j);
   }
-  const [keptCentres, keptBits] = [kept.map((j) => centres[j]), kept.map((j) => bits[j])];
-  centres.splice(0, Infinity, ...keptCentres);
-  bits.splice(0, Infinity, ...keptBits);
+  // Before the first value that is used nothing goes, after the last everything has gone.
+  const thresholds = new Float64Array(centres.length - 1).fill(Infinity);
+  thresholds.fill(-Infinity, 0, kept[0]);
+  meetings.forEach((t, k) => thresholds.fill(t, kept[k], kept[k + 1]));
   return thresholds;
 }

@@ -15,49 +15,71 @@ export function nearestQuantizer(centres: ArrayLike<number>): ScalarQuantizer {
   return { values, thresholds: Float64Array.from({ length: values.length - 1 }, (_, j) => (values[j] + values[j + 1]) / 2) };
 }
 
-/** The number of each weight's value. */
-export function assignValues(weights: Float32Array, { values, thresholds }: ScalarQuantizer): Uint8Array {
+/** The number of each weight's value. `classes`: by which of the lists of thresholds each weight goes. */
+export function assignValues(weights: Float32Array, { values, thresholds }: ScalarQuantizer): Uint8Array;
+export function assignValues(weights: Float32Array, quantizer: { values: Float32Array; thresholds: Float64Array[] }, classes: Uint8Array): Uint8Array;
+export function assignValues(weights: Float32Array, { values, thresholds }: { values: Float32Array; thresholds: Float64Array | Float64Array[] }, classes?: Uint8Array): Uint8Array {
   if (values.length > 256) throw new Error(`assignValues: at most 256 values, got ${values.length}.`);
-  const last = thresholds.length;
-  return Uint8Array.from(weights, (w) => {
+  return Uint8Array.from(weights, (w, i) => {
+    const own = classes === undefined ? (thresholds as Float64Array) : (thresholds as Float64Array[])[classes[i]];
     let low = 0;
-    let high = last;
+    let high = own.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      if (w > thresholds[middle]) low = middle + 1;
+      if (w > own[middle]) low = middle + 1;
       else high = middle;
     }
     return low;
   });
 }
 
-/** Σ (w − value)², and what an ideal order-0 code of the numbers takes, in bits; each point goes as a whole. */
-export function quantizerCost(points: WeightedPoints, { values, thresholds }: ScalarQuantizer): { error: number; bits: number; used: number } {
-  const total = points.counts[points.counts.length - 1];
-  let error = 0;
-  let bits = 0;
-  let used = 0;
-  let start = 0;
-  for (let j = 0; j < values.length; j++) {
-    const end = j < thresholds.length ? Math.max(start, firstAbove(points, thresholds[j])) : points.values.length;
-    const count = points.counts[end] - points.counts[start];
-    if (count > 0) {
-      error += distanceTo(points, start, end, values[j]);
-      bits -= count * Math.log2(count / total);
-      used++;
-    }
-    start = end;
-  }
-  return { error, bits, used };
+export interface QuantizerCost {
+  /** Σ (w − value)². */
+  error: number;
+  /** Σ h (w − value)², with what an error of each weight counts. */
+  weighted: number;
+  /** What an ideal order-0 code of the numbers takes. */
+  bits: number;
+  /** Values that some weight has. */
+  used: number;
 }
 
-/** A quantiser with the mean of its weights in place of each value; those without weights go. `zero` keeps a value of 0 where it is. */
-export function withCentroids(weights: Float32Array, indices: Uint8Array, values: Float32Array, zero: boolean): { values: Float32Array; indices: Uint8Array } {
+/** What a quantiser costs where all weights count the same; each point goes as a whole. */
+export const quantizerCost = (points: WeightedPoints, { values, thresholds }: ScalarQuantizer): QuantizerCost => classesCost([{ points, importance: 1 }], { values, thresholds: [thresholds] });
+
+/** What it costs over classes of weights, each with its own thresholds. */
+export function classesCost(classes: readonly { points: WeightedPoints; importance: number }[], { values, thresholds }: { values: Float32Array; thresholds: Float64Array[] }): QuantizerCost {
+  const counts = new Float64Array(values.length);
+  let [error, weighted, total] = [0, 0, 0];
+  classes.forEach(({ points, importance }, c) => {
+    let start = 0;
+    for (let j = 0; j < values.length; j++) {
+      const end = j < values.length - 1 ? Math.max(start, firstAbove(points, thresholds[c][j])) : points.values.length;
+      if (end > start) {
+        const own = distanceTo(points, start, end, values[j]);
+        error += own;
+        weighted += importance * own;
+        counts[j] += points.counts[end] - points.counts[start];
+      }
+      start = end;
+    }
+    total += points.counts[points.values.length];
+  });
+  const used = counts.filter((count) => count > 0);
+  return { error, weighted, bits: used.reduce((sum, count) => sum - count * Math.log2(count / total), 0), used: used.length };
+}
+
+/**
+ * A quantiser with the mean of its weights in place of each value; those without weights go. `zero` keeps a value of 0 where it is. Weight i
+ * enters the mean `importance(i)` times.
+ */
+export function withCentroids(weights: Float32Array, indices: Uint8Array, values: Float32Array, zero: boolean, importance: (i: number) => number = () => 1): { values: Float32Array; indices: Uint8Array } {
   const sums = new Float64Array(values.length);
   const counts = new Float64Array(values.length);
   for (let i = 0; i < weights.length; i++) {
-    sums[indices[i]] += weights[i];
-    counts[indices[i]]++;
+    const h = importance(i);
+    sums[indices[i]] += h * weights[i];
+    counts[indices[i]] += h;
   }
   const centroids = values.map((value, j) => (counts[j] === 0 || (zero && value === 0) ? value : sums[j] / counts[j]));
   const kept = Float32Array.from(new Set(centroids.filter((_, j) => counts[j] > 0))).sort();

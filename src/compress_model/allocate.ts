@@ -1,20 +1,21 @@
 /**
- * Bytes shared out among tensors: the candidates with the least Σ sensitivity · error within a budget of bytes, by one price of a byte for all
+ * Bytes shared out among tensors: the candidates with the least Σ sensitivity · weighted error within a budget of bytes, by one price of a byte for all
  * (Lagrange; Shoham & Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Pure.
  */
 
 /** What a choice goes by. */
 export interface Priced {
   bytes: number;
-  error: number;
+  /** Σ h (w − q)². */
+  weighted: number;
 }
 
-/** Number of the candidate with the least sensitivity · error + price · bytes. */
+/** Number of the candidate with the least sensitivity · weighted error + price · bytes. */
 export function bestAt(candidates: readonly Priced[], sensitivity: number, price: number): number {
   let best = 0;
   let least = Infinity;
-  candidates.forEach(({ bytes, error }, c) => {
-    const cost = sensitivity * error + price * bytes;
+  candidates.forEach(({ bytes, weighted }, c) => {
+    const cost = sensitivity * weighted + price * bytes;
     if (cost < least || (cost === least && bytes < candidates[best].bytes)) {
       best = c;
       least = cost;

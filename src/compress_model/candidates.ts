@@ -1,41 +1,56 @@
 /** What a tensor can become: quantisers from coarse to fine, each with its estimated bytes and its squared error. Pure. */
-import { entropyConstrained } from '../clustering/entropy_constrained.js';
+import { classQuantizer } from '../clustering/entropy_constrained.js';
 import { initialCentroids, lloyd } from '../clustering/lloyd.js';
 import { optimalPartitions } from '../clustering/optimal_clusters.js';
-import { assignValues, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
+import { assignValues, classesCost, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
 import { meanOf, pointCount, weightedPoints, type WeightedPoints } from '../clustering/weighted_points.js';
+import { importanceClasses, oneClass, type ImportanceClasses } from './importance.js';
 import { mixtureQuantizers } from './mixture_candidates.js';
 import type { ResolvedOptions } from './options.js';
 import { roundSignificand } from './tensor_values.js';
 import { codedBytes, valueCost, type Candidate, type Quantized } from './value_cost.js';
 
-/** Bytes of a float32 in byte planes, whole and of 11 significant bits, likewise. */
+/** Bytes of a float32 in byte planes, whole and of so many significant bits, likewise. */
 const PLAIN_BYTES = 3.4;
-const ROUNDED_BYTES = 2;
+const roundedBytes = (bits: number): number => 0.75 + (bits - 1) / 8;
+/** Of float16; and fewer, for vectors of which it was measured what an error counts. */
+export const SIGNIFICANT = 11;
+const COARSER = [6, 8];
 /** Share of zeros from which on a tensor counts as sparse. */
 const SPARSE = 0.05;
 
 const SIZES = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256];
 
-export const keptCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: PLAIN_BYTES * values.length, error: 0, apply: (w) => ({ values: w }) });
+export const keptCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: PLAIN_BYTES * values.length, error: 0, weighted: 0, apply: (w) => ({ values: w }) });
 
-export const roundedCandidate = (values: Float32Array): Candidate => ({ size: 0, bytes: ROUNDED_BYTES * values.length, error: roundingError(values), apply: round, rounded: true });
+/** `importance`: the mean of what errors count, 1 where that is not known. */
+export function roundedCandidate(values: Float32Array, importance = 1, bits = SIGNIFICANT): Candidate {
+  const error = roundingError(values, bits);
+  return { size: 0, bytes: roundedBytes(bits) * values.length, error, weighted: importance * error, apply: rounding(bits), rounded: true };
+}
 
-const round = (values: Float32Array): { values: Float32Array } => ({ values: roundSignificand(values) });
+/** Roundings of a vector, the coarsest first. */
+export const vectorCandidates = (values: Float32Array): Candidate[] => [...COARSER, SIGNIFICANT].map((bits) => roundedCandidate(values, 1, bits));
+
+const rounding = (bits: number) => (values: Float32Array): { values: Float32Array } => ({ values: roundSignificand(values, bits) }); // prettier-ignore
 
 /** Apart from the candidate, which would hold on to what a function within it names. */
-function roundingError(values: Float32Array): number {
-  const rounded = roundSignificand(values);
+function roundingError(values: Float32Array, bits: number): number {
+  const rounded = roundSignificand(values, bits);
   return values.reduce((sum, w, i) => sum + (w - rounded[i]) ** 2, 0);
 }
 
-/** Candidates for a tensor with `channels` entries in its last axis; rounding is the finest of them. */
-export function tensorCandidates(values: Float32Array, channels: number, options: ResolvedOptions): Candidate[] {
+/**
+ * Candidates for a tensor with `channels` entries in its last axis; rounding is the finest of them. `importance`: what an error of each weight
+ * counts; the entropy-constrained ones go by it.
+ */
+export function tensorCandidates(values: Float32Array, channels: number, options: ResolvedOptions, importance: Float32Array | null = null): Candidate[] {
   const points = weightedPoints(values);
   const zeros = values.reduce((sum, w) => sum + (w === 0 ? 1 : 0), 0);
   const zero = options.preserveSparsity && zeros >= SPARSE * values.length;
   const distinct = pointCount(points);
-  const fine = [roundedCandidate(values), keptCandidate(values)];
+  const mean = importance === null ? 1 : importance.reduce((sum, h) => sum + h, 0) / importance.length;
+  const fine = [roundedCandidate(values, mean), keptCandidate(values)];
   // Values of which there are few already need no others.
   const lossless = points.exact && distinct <= 256 ? [candidateOf(points, nearestQuantizer(points.values), false, true)] : [];
   const most = Math.min(256, distinct - 1, Math.max(2, values.length >> 1));
@@ -44,10 +59,11 @@ export function tensorCandidates(values: Float32Array, channels: number, options
   if (bits !== null && lossless.length > 0 && distinct <= 2 ** bits) return lossless;
   const sizes = (bits === null ? SIZES : [Math.floor(2 ** bits + 1e-9)]).filter((k) => k <= most);
   if (options.method === 'entropyConstrained') {
-    const all = slopes(points, values.length).map((slope) => candidateOf(points, entropyConstrained(points, slope, zero), zero));
+    const classes = importance === null ? oneClass(values) : importanceClasses(values, importance);
+    const all = slopes(points, values.length, importance === null ? 1 : mean).map((slope) => classCandidate(classes, slope, zero));
     if (bits === null) return [...all, ...lossless, ...fine];
-    const within = all.filter((candidate) => candidate.idealBits! <= bits * values.length);
-    return within.length === 0 ? all.slice(0, 1) : [within.reduce((best, c) => (c.error < best.error ? c : best))];
+    const within = all.filter((candidate) => candidate.idealBits <= bits * values.length);
+    return within.length === 0 ? all.slice(0, 1) : [within.reduce((best, c) => (c.weighted < best.weighted ? c : best))];
   }
   if (sizes.length === 0) return [...lossless, ...fine];
   const found =
@@ -57,7 +73,18 @@ export function tensorCandidates(values: Float32Array, channels: number, options
   return bits === null ? [...found, ...lossless, ...fine] : found;
 }
 
-function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: boolean, lossless = false): Candidate & { idealBits: number } {
+function classCandidate({ classes, of }: ImportanceClasses, slope: number, zero: boolean): Candidate & { idealBits: number } {
+  const quantizer = classQuantizer(classes, slope, zero);
+  const { error, weighted, bits, used } = classesCost(classes, quantizer);
+  const apply = (weights: Float32Array): Quantized => {
+    const indices = assignValues(weights, quantizer, of);
+    const exact = withCentroids(weights, indices, quantizer.values, zero, (i) => classes[of[i]].importance);
+    return { codebook: exact.values, indices: exact.indices };
+  };
+  return { size: used, bytes: codedBytes(bits, used), error, weighted, apply, idealBits: bits };
+}
+
+function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: boolean, lossless = false): Candidate {
   const { error, bits, used } = quantizerCost(points, quantizer);
   const apply = (weights: Float32Array): Quantized => {
     const indices = assignValues(weights, quantizer);
@@ -65,13 +92,13 @@ function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: b
     const exact = withCentroids(weights, indices, quantizer.values, zero);
     return { codebook: exact.values, indices: exact.indices };
   };
-  return { size: used, bytes: codedBytes(bits, used), error, apply, idealBits: bits };
+  return { size: used, bytes: codedBytes(bits, used), error, weighted: error, apply };
 }
 
-/** λ from half the variance down to 2⁻¹⁷ of it, by factors of 2^¼ where it matters. */
-function slopes(points: WeightedPoints, count: number): number[] {
+/** λ from half the variance, as it counts, down to 2⁻¹⁷ of it. */
+function slopes(points: WeightedPoints, count: number, importance: number): number[] {
   const n = points.values.length;
-  const variance = points.second[n] / count;
+  const variance = (importance * points.second[n]) / count;
   return Array.from({ length: 56 }, (_, j) => variance * 2 ** (-1 - 0.3 * j));
 }
 

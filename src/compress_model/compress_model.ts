@@ -5,8 +5,9 @@ import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { joinBuffers } from '../compression/container.js';
 import { isModel, modelArtifacts } from '../compression/model_artifacts.js';
-import { compressSource, type CompressedSource, type MeasureOutputs } from './compress_source.js';
+import { compressSource, type CompressedSource, type OutputSensitivity } from './compress_source.js';
 import { measureOutputs } from './measure_outputs.js';
+import { mergeIfRounded } from './merge_statistics.js';
 import { resolveOptions, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
 import { tensorBytes } from './packed_tensor.js';
 import type { CompressionReport } from './report.js';
@@ -16,7 +17,10 @@ import { tensorValues } from './tensor_values.js';
 import { deploymentSource, memorySource, type WeightSource } from './weight_source.js';
 
 export interface CompressModelArgs extends CompressionOptions {
-  /** Inputs of the model (of layers), on which what an error of each tensor counts is measured. Needs a backend. Default: a proxy, the relative error of the tensor. */
+  /**
+   * Inputs of the model (of layers), hundreds if there are, on which what an error of each tensor counts is measured, with method `entropyConstrained` of each
+   * single weight too. No targets are needed, a backend is. Default: a proxy, the relative error of the tensor.
+   */
   inputs?: tfc.Tensor | tfc.Tensor[];
   /** Retrain with data. Needs a backend and a model of layers. Default: nothing is trained. */
   retraining?: RetrainingArgs;
@@ -41,7 +45,9 @@ export interface CompressedModel {
  * training needs (optimizer, regularizers, constraints) is left out. Works on artefacts of any model, graph models converted from TensorFlow
  * included, needs no backend for them, and runs in a worker.
  *
- * With `ratio`, tensors share the bytes so that Σ s · ‖w − q‖² is least, where s is 1/‖w‖² of each tensor (a proxy: a layer's relative error).
+ * With `ratio`, tensors share the bytes so that Σ s · ‖w − q‖² is least, where s is 1/‖w‖² of each tensor (a proxy: a layer's relative error). With `inputs`
+ * s is measured, and ‖w − q‖² becomes Σ √h (w − q)², where h is the diagonal of the Gauss–Newton matrix of the outputs (Choi, El-Khamy & Lee 2017, with
+ * the root for h: of many weights that count little the errors are not independent). Statistics of batch normalisation are merged into scale and offset.
  *
  * ```js
  * const {file, report} = await compressModel(model, {ratio: 10});
@@ -68,16 +74,18 @@ export async function compressModel(model: Pick<LayersModel, 'save'> | io.ModelA
   return finish(await compressMeasured(artifacts, args, options), null);
 }
 
-/** Without data; what errors count is measured where there are inputs. */
-async function compressMeasured(artifacts: io.ModelArtifacts, { inputs }: CompressModelArgs, options: ResolvedOptions): Promise<CompressedSource> {
-  const compress = (measure: MeasureOutputs | null): Promise<CompressedSource> => compressSource(deploymentSource(memorySource(artifacts)), options, measure);
+/** Without data; what errors count is measured where there are inputs. `trained`: further, so that statistics are needed. */
+async function compressMeasured(artifacts: io.ModelArtifacts, { inputs }: CompressModelArgs, options: ResolvedOptions, trained = false): Promise<CompressedSource> {
+  const source = deploymentSource(memorySource(artifacts));
+  const ready = trained ? source : await mergeIfRounded(source, options);
+  const compress = (outputs: OutputSensitivity | null): Promise<CompressedSource> => compressSource(ready, options, outputs);
   if (inputs === undefined) return compress(null);
-  const copy = await loadCopy(artifacts, 'inputs');
-  const { measure, dispose } = measureOutputs(copy, inputs);
+  const copy = await loadCopy(await collect(ready), 'inputs');
+  const outputs = await measureOutputs(copy, inputs);
   try {
-    return await compress(measure);
+    return await compress(outputs);
   } finally {
-    dispose();
+    outputs.dispose();
     copy.dispose();
   }
 }
@@ -95,7 +103,7 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     throw new Error(`${WHO}: ${sized} has no say in retraining by soft weight sharing, whose prior decides on the size (prior: {tau}). Leave it out, or use method: 'clusters'.`);
   }
   const original = deploymentSource(memorySource(artifacts));
-  const clusters = method === 'clusters' ? await compressMeasured(artifacts, args, { ...options, format: 'tfws', onProgress: () => undefined }) : null;
+  const clusters = method === 'clusters' ? await compressMeasured(artifacts, args, { ...options, format: 'tfws', onProgress: () => undefined }, true) : null;
   const copy = await loadCopy(clusters === null ? await collect(original) : finish(clusters, null).artifacts, 'retraining');
   try {
     const untouched = clusters === null ? copy : await loadCopy(await collect(original), 'retraining');
@@ -103,7 +111,7 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     if (untouched !== copy) free(untouched);
     if (clusters === null) await shareSoftly(copy, training, options);
     const tuned = await fineTune(copy, training, options);
-    const source = deploymentSource(memorySource(await modelArtifacts(copy)));
+    const source = await mergeIfRounded(deploymentSource(memorySource(await modelArtifacts(copy))), options);
     // Shared values are taken as they are; what has too many is no codebook.
     const shared = await sharedNames(source);
     const lossless = { ...options, bits: 8, ratio: null, maxError: null, method: 'kMeans', perChannel: false, initialization: 'optimal', skip: (name: string) => options.skip(name) || !shared.has(name) } as const;

@@ -5,7 +5,8 @@
 import type { io } from '@tensorflow/tfjs-core';
 import { encodeTensors } from '../compression/container.js';
 import { allocate, bestAt } from './allocate.js';
-import { keptCandidate, roundedCandidate, tensorCandidates } from './candidates.js';
+import { keptCandidate, roundedCandidate, tensorCandidates, vectorCandidates } from './candidates.js';
+import { damped } from './importance.js';
 import { WHO, type ResolvedOptions } from './options.js';
 import { floatBytes, plainSpec, stockTensor, tensorBytes, type PackedTensor } from './packed_tensor.js';
 import { deviation, parametersOf, relative, type CompressedWeight, type CompressionReport } from './report.js';
@@ -22,8 +23,13 @@ export interface CompressedSource {
   report: CompressionReport;
 }
 
-/** Mean squared change of the model's outputs when the weight of that name is replaced. */
-export type MeasureOutputs = (name: string, values: Float32Array) => Promise<number>;
+/** What errors of weights do to the outputs of the model, which runs. */
+export interface OutputSensitivity {
+  /** Mean squared change of the outputs, relative to their mean square, when the weight of that name is replaced. */
+  change(name: string, values: Float32Array): Promise<number>;
+  /** What a small error of each single weight counts, for the matrices by name. */
+  importances(): Promise<Map<string, Float32Array>>;
+}
 
 interface Planned {
   spec: Spec;
@@ -50,28 +56,45 @@ const TOLERANCE = 1.02;
 /** Smaller than asked for by less needs no further attempt, which would take as long as the first. */
 const CLOSE = 0.97;
 
-export async function compressSource(source: WeightSource, options: ResolvedOptions, measure: MeasureOutputs | null = null): Promise<CompressedSource> {
+export async function compressSource(source: WeightSource, options: ResolvedOptions, outputs: OutputSensitivity | null = null): Promise<CompressedSource> {
   const specs = source.artifacts.weightSpecs ?? [];
   checkSpecs(specs);
   const warnings: string[] = [];
   const planned: Planned[] = [];
+  const measured = outputs === null ? null : { change: outputs.change.bind(outputs), of: await importancesOf(outputs, options, warnings) };
   const total = Math.max(1, specs.reduce((sum, spec) => sum + parametersOf(spec), 0)); // prettier-ignore
   let done = 0;
   for (const [i, spec] of specs.entries()) {
     options.onProgress((0.4 * done) / total, `plans ${spec.name}`);
-    planned.push(await plan(source, i, options, measure, warnings));
+    planned.push(await plan(source, i, options, measured, warnings));
     done += parametersOf(spec);
   }
   const raw = 4 * specs.reduce((sum, spec) => sum + parametersOf(spec), 0);
   const packing = new Packing(source, planned, options, warnings);
   let result: CompressedSource;
-  if (options.ratio === null) result = await packing.result(planned.map(({ candidates }) => withinError(candidates, options)), measure !== null);
-  else result = await reachRatio(packing, planned, raw / options.ratio, options, measure !== null);
+  if (options.ratio === null) result = await packing.result(planned.map(({ candidates }) => withinError(candidates, options)), measured !== null);
+  else result = await reachRatio(packing, planned, raw / options.ratio, options, measured !== null);
   options.onProgress(1, 'done');
   return result;
 }
 
-async function plan(source: WeightSource, index: number, options: ResolvedOptions, measure: MeasureOutputs | null, warnings: string[]): Promise<Planned> {
+interface Measured {
+  change: OutputSensitivity['change'];
+  of: Map<string, Float32Array> | null;
+}
+
+/** Only entropy-constrained quantisers can use what a single weight counts. */
+async function importancesOf(outputs: OutputSensitivity, { method }: ResolvedOptions, warnings: string[]): Promise<Map<string, Float32Array> | null> {
+  if (method !== 'entropyConstrained') return null;
+  try {
+    return await outputs.importances();
+  } catch (error) {
+    warnings.push(`what single weights count could not be measured, so all weights of a tensor count the same: ${(error as Error).message}`);
+    return null;
+  }
+}
+
+async function plan(source: WeightSource, index: number, options: ResolvedOptions, measured: Measured | null, warnings: string[]): Promise<Planned> {
   const spec = source.artifacts.weightSpecs![index];
   const bytes = await source.read(index);
   const found = tensorValues(spec, bytes);
@@ -88,15 +111,21 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
   if (spec.shape.length < 2) {
     if (options.vectors === 'keep') return only([keptCandidate(values)], 'vectors are kept as asked');
     const rounded = roundedCandidate(values);
-    return withinBound(rounded, norm, options) ? only([rounded]) : only([keptCandidate(values)], 'rounding would exceed maxError');
+    if (!withinBound(rounded, norm, options)) return only([keptCandidate(values)], 'rounding would exceed maxError');
+    const all = vectorCandidates(values).filter((candidate) => withinBound(candidate, norm, options));
+    // What rounds to itself has nothing to choose.
+    if (measured === null || options.ratio === null || all[0].error === 0) return only([rounded]);
+    return { spec, candidates: all, sensitivity: (await measured.change(spec.name, valuesOf(all[0].apply(values)))) / all[0].weighted, norm };
   }
-  const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options).filter((candidate) => withinBound(candidate, norm, options));
+  const curvature = measured?.of?.get(spec.name);
+  const importance = curvature === undefined ? null : damped(curvature);
+  const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options, importance).filter((candidate) => withinBound(candidate, norm, options));
   let sensitivity = norm > 0 ? 1 / norm : 0;
-  if (measure !== null && candidates.length > 1) {
+  if (measured !== null && candidates.length > 1) {
     // A coarse one moves the outputs by more than rounding does, and is in the range of what gets chosen.
-    const coarse = candidates.filter(({ error }) => error > 0);
+    const coarse = candidates.filter(({ weighted }) => weighted > 0);
     const probe = coarse[Math.floor(coarse.length / 3)];
-    if (probe !== undefined) sensitivity = (await measure(spec.name, valuesOf(probe.apply(values)))) / probe.error;
+    if (probe !== undefined) sensitivity = (await measured.change(spec.name, valuesOf(probe.apply(values)))) / probe.weighted;
   }
   return { spec, candidates: candidates.length > 0 ? candidates : [keptCandidate(values)], sensitivity, norm };
 }

@@ -2,34 +2,55 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { variableOf } from '../host.js';
+import type { OutputSensitivity } from './compress_source.js';
+import { outputCurvature } from './curvature.js';
 import { WHO } from './options.js';
-import type { MeasureOutputs } from './compress_source.js';
+
+/** Mean squares smaller than this are taken for it: of outputs that are 0. */
+const LEAST_SQUARE = 1e-20;
+/** Probabilities likewise. */
+const LEAST_PROBABILITY = 1e-6;
 
 /**
- * Σ over outputs of the mean squared change on `inputs` when one weight is replaced, relative to the mean square of that output. The weight is
- * put back after each measurement. `dispose` frees the outputs that are compared with.
+ * The change of outputs on `inputs`: the squared change relative to the mean square, or for rows of probabilities (softmax) twice the Kullback–Leibler
+ * divergence, which small changes dy make Σ dy² / y. The change by a weight that is replaced is measured as such (the weight is put back), that by
+ * small errors of single weights by derivatives. `dispose` frees the outputs that are compared with.
  */
-export function measureOutputs(model: LayersModel, inputs: tfc.Tensor | tfc.Tensor[]): { measure: MeasureOutputs; dispose: () => void } {
+export async function measureOutputs(model: LayersModel, inputs: tfc.Tensor | tfc.Tensor[]): Promise<OutputSensitivity & { dispose: () => void }> {
   const predict = (): tfc.Tensor[] => [model.predict(inputs)].flat();
   const before = predict();
-  const measure: MeasureOutputs = async (name, values) => {
+  const samples = before[0].shape[0];
+  const squares = await Promise.all(before.map((y) => numberOf(() => tfc.sum(tfc.square(y)))));
+  const probabilities = await Promise.all(before.map(async (y) => (await numberOf(() => tfc.max(tfc.abs(tfc.sub(tfc.sum(y, -1), 1))))) < 1e-3 && (await numberOf(() => tfc.min(y))) >= 0));
+
+  const divergence = (p: tfc.Tensor, q: tfc.Tensor): tfc.Scalar =>
+    tfc.div(tfc.mul(2, tfc.sum(tfc.mul(p, tfc.log(tfc.div(tfc.maximum(p, LEAST_PROBABILITY), tfc.maximum(q, LEAST_PROBABILITY)))))), samples);
+  const changeOf = (after: tfc.Tensor, o: number): tfc.Scalar =>
+    probabilities[o] ? divergence(before[o], after) : tfc.div(tfc.sum(tfc.squaredDifference(after, before[o])), Math.max(squares[o], LEAST_SQUARE));
+
+  const change: OutputSensitivity['change'] = async (name, values) => {
     const weight = model.weights.find(({ originalName }) => originalName === name);
     if (weight === undefined) throw new Error(`${WHO}: the model has no weight '${name}'.`);
     const variable = variableOf(weight);
     const old = tfc.clone(variable);
     const replaced = tfc.tensor(values, variable.shape);
-    let change: tfc.Scalar | null = null;
     try {
       variable.assign(replaced as never);
-      change = tfc.tidy(() => {
-        const parts = predict().map((after, i) => tfc.div(tfc.mean(tfc.squaredDifference(after, before[i])), tfc.maximum(tfc.mean(tfc.square(before[i])), 1e-20)));
-        return parts.reduce((sum, part) => tfc.add(sum, part)) as tfc.Scalar;
-      });
-      return (await change.data())[0];
+      // Rounding may take a divergence below 0.
+      return Math.max(0, await numberOf(() => predict().map(changeOf).reduce((sum, part) => tfc.add(sum, part)))); // prettier-ignore
     } finally {
       variable.assign(old as never);
-      tfc.dispose([old, replaced, ...(change === null ? [] : [change])]);
+      tfc.dispose([old, replaced]);
     }
   };
-  return { measure, dispose: () => tfc.dispose(before) };
+  const scale = (y: tfc.Tensor, o: number): tfc.Tensor =>
+    probabilities[o] ? tfc.rsqrt(tfc.mul(samples, tfc.maximum(y, LEAST_PROBABILITY))) : tfc.fill(y.shape, 1 / Math.sqrt(Math.max(squares[o], LEAST_SQUARE)));
+  return { change, importances: () => outputCurvature(model, inputs, scale), dispose: () => tfc.dispose(before) };
+}
+
+async function numberOf(f: () => tfc.Tensor): Promise<number> {
+  const result = tfc.tidy(f);
+  const [value] = await result.data();
+  result.dispose();
+  return value;
 }

@@ -31,7 +31,10 @@ export interface CompressionOptions {
   preserveSparsity?: boolean;
   /** Weights that stay as they are: names, or patterns with `*`, of weights or of what their names begin with (layers). Default none. */
   skip?: string[];
-  /** Vectors (biases, scales, statistics): `round` to 11 significant bits (relative error ≤ 2⁻¹¹), or `keep`. Default `round`. */
+  /**
+   * Vectors (biases, scales, statistics): `round` to 11 significant bits (relative error ≤ 2⁻¹¹; to 8 or 6 where a `ratio` is wanted and little is lost on
+   * given inputs) and merge the statistics of batch normalisation into its scale and offset; or `keep`. Default `round`.
+   */
   vectors?: 'round' | 'keep';
   /**
    * `tfws`: our file, the smallest; or `stock`: artefacts that any tfjs loads (affine uint8 or uint16, float16) and gzip or brotli make small.

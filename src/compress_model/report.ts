@@ -8,7 +8,7 @@ export interface CompressedWeight {
   shape: number[];
   dtype: string;
   parameters: number;
-  /** `codebook`: few values; `rounded`: 11 significant bits; `kept`: as it was, for `reason`. */
+  /** `codebook`: few values; `rounded`: at most 11 significant bits; `kept`: as it was, for `reason`. */
   treatment: 'codebook' | 'rounded' | 'kept';
   reason?: string;
   /** Distinct values after; 0 where not counted (rounded or kept). */

@@ -64,12 +64,12 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
 }
 
 /** Trains the shared values, and what is not shared, keeping the best epoch. The model is quantised already. */
-export async function fineTune(model: tfl.LayersModel, args: ResolvedRetraining, { onProgress, perChannel }: ResolvedOptions): Promise<Pick<RetrainingReport, 'quantized' | 'after' | 'fineTuneEpochs'>> {
+export async function fineTune(model: tfl.LayersModel, args: ResolvedRetraining, { onProgress, perChannel, preserveSparsity }: ResolvedOptions): Promise<Pick<RetrainingReport, 'quantized' | 'after' | 'fineTuneEpochs'>> {
   compile(model, args, args.fineTuneRate);
   const quantized = await evaluate(model, args);
   if (args.fineTuneEpochs === 0) return { quantized, after: quantized, fineTuneEpochs: 0 };
   const best = new BestEpoch(model, args.monitor, args.patience, quantized, () => evaluate(model, args));
-  const sharing = sharedValues({ aggregation: args.aggregation, maxValues: perChannel ? 65535 : 256 });
+  const sharing = sharedValues({ aggregation: args.aggregation, maxValues: perChannel ? 65535 : 256, ...(args.assignments === 'fixed' ? {} : { assignments: args.assignments, preserveSparsity }) });
   try {
     const [x, y] = args.data;
     await model.fit(x, y, { epochs: args.fineTuneEpochs, batchSize: args.batchSize, verbose: 0, callbacks: [sharing, best, progress(onProgress, 0.5, 0.7, args.fineTuneEpochs)] });

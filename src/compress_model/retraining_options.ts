@@ -36,6 +36,8 @@ export interface RetrainingArgs {
   fineTuneRate?: number;
   /** How steps of equal weights become that of their value: `average`, or `sum` as TFMOT by default. Default `average`. */
   aggregation?: 'average' | 'sum';
+  /** Who shares a value in fine-tuning: `fixed`, or `straightThrough`, where weights may take another value of their tensor. Default `fixed`. */
+  assignments?: 'fixed' | 'straightThrough';
   /** Options of `gmmPrior`, over τ 2e-2 and defaults. */
   prior?: Partial<GmmPriorArgs>;
 }
@@ -44,7 +46,7 @@ export interface RetrainingArgs {
 export type ResolvedRetraining = Required<RetrainingArgs>;
 
 const OPTIONS = [
-  'data', 'validationData', 'loss', 'metrics', 'method', 'epochs', 'fineTuneEpochs', 'patience', 'monitor', 'batchSize', 'learningRate', 'fineTuneRate', 'aggregation', 'prior',
+  'data', 'validationData', 'loss', 'metrics', 'method', 'epochs', 'fineTuneEpochs', 'patience', 'monitor', 'batchSize', 'learningRate', 'fineTuneRate', 'aggregation', 'assignments', 'prior',
 ] as const; // prettier-ignore
 
 /** @throws Error that names the option, what was expected and what came. */
@@ -68,6 +70,7 @@ export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
     learningRate: checkNumber(who, 'learningRate', args.learningRate ?? 5e-4, POSITIVE),
     fineTuneRate: checkNumber(who, 'fineTuneRate', args.fineTuneRate ?? 1e-4, POSITIVE),
     aggregation: checkChoice(who, 'aggregation', args.aggregation ?? 'average', ['average', 'sum']),
+    assignments: checkChoice(who, 'assignments', args.assignments ?? 'fixed', ['fixed', 'straightThrough']),
     prior: args.prior ?? {},
   };
 }

@@ -44,14 +44,15 @@ export function toFloat16(value: number): number | null {
   return sign | ((exponent + 15) << 10) | ((word[0] >>> 13) & 1023);
 }
 
-/** To 11 significant bits, ties to even: float16's precision at float32's range, relative error ≤ 2⁻¹¹. */
-export function roundSignificand(values: Float32Array): Float32Array {
+/** To `bits` significant bits, ties to even: relative error ≤ 2^−bits. 11 are float16's precision, at float32's range. */
+export function roundSignificand(values: Float32Array, bits = 11): Float32Array {
   const rounded = values.slice();
   const words = new Uint32Array(rounded.buffer);
+  const dropped = 24 - bits;
   for (let i = 0; i < words.length; i++) {
-    const up = words[i] + 0xfff + ((words[i] >>> 13) & 1);
+    const up = words[i] + (2 ** (dropped - 1) - 1) + ((words[i] >>> dropped) & 1);
     // The largest numbers would round to Infinity.
-    if ((up & 0x7f800000) !== 0x7f800000) words[i] = up & ~0x1fff;
+    if ((up & 0x7f800000) !== 0x7f800000) words[i] = up & ~(2 ** dropped - 1);
   }
   return rounded;
 }

@@ -10,8 +10,10 @@ export interface Candidate {
   bytes: number;
   /** Σ (w − q)². */
   error: number;
+  /** Σ h (w − q)², where h is what an error of each weight counts; `error` where nothing is known of that. */
+  weighted: number;
   apply(values: Float32Array): Quantized;
-  /** Whether all values have 11 significant bits. */
+  /** Whether all values have at most 11 significant bits. */
   rounded?: boolean;
 }
 
@@ -23,7 +25,7 @@ const HEADER_BYTES = 6;
 export const codedBytes = (bits: number, entries: number): number => bits / 8 + ENTRY_BYTES * entries + HEADER_BYTES;
 
 /** The cost of any quantisation, from its result. */
-export function valueCost(values: Float32Array, quantized: Float32Array): Pick<Candidate, 'size' | 'bytes' | 'error'> {
+export function valueCost(values: Float32Array, quantized: Float32Array): Pick<Candidate, 'size' | 'bytes' | 'error' | 'weighted'> {
   const counts = new Map<number, number>();
   let error = 0;
   for (let i = 0; i < values.length; i++) {
@@ -32,5 +34,5 @@ export function valueCost(values: Float32Array, quantized: Float32Array): Pick<C
   }
   let bits = 0;
   for (const n of counts.values()) bits -= n * Math.log2(n / values.length);
-  return { size: counts.size, bytes: codedBytes(bits, counts.size), error };
+  return { size: counts.size, bytes: codedBytes(bits, counts.size), error, weighted: error };
 }

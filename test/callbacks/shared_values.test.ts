@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
-import { groupByValue, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
+import { groupByValue, reassign, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
 import { seeded } from '../contract/fixtures.js';
 
@@ -95,6 +95,37 @@ describe('sharedValues', () => {
     tf.dispose([x, y]);
   });
 
+  it('gives a weight another value of its tensor once its steps have added up to that, with zeros staying or not', () => {
+    // Values −1, 0, 1 and one of another tensor, 0.3; weights −1, 0, 1, 1.
+    const values = Float32Array.of(-1, 0, 1, 0.3);
+    const places = Float32Array.of(-1, 0, 1, 1);
+    const group = Uint16Array.of(0, 1, 2, 2);
+    reassign(places, group, Float32Array.of(0.4, 0.8, -0.3, 0), values, [0, 1, 2], true);
+    expect([...group]).toEqual([0, 1, 2, 2]);
+    reassign(places, group, Float32Array.of(0.4, 0.8, -0.3, 0), values, [0, 1, 2], true);
+    expect([...group]).toEqual([1, 1, 1, 2]);
+    expect(places[1]).toBe(0);
+    const free = Float32Array.of(0);
+    const zeros = Uint16Array.of(1);
+    reassign(free, zeros, Float32Array.of(0.6), values, [0, 1, 2], false);
+    expect([...zeros]).toEqual([2]);
+    expect(Array.from(stepValues({ values, groups: [zeros] }, [[1.5]], 'average'))).toEqual([-1, 0, 1.5, values[3]]);
+  });
+
+  it('trains straight through: weights change sides, values stay as few, zeros stay', async () => {
+    const { model, x, y } = setUp(tf.train.adam(0.03));
+    const before = await valuesOf(model, 0);
+    const loss = (await fit(model, x, y, sharedValues({ assignments: 'straightThrough' }), 10)).history['loss'] as number[];
+    expect(loss.at(-1)).toBeLessThan(loss[0]);
+    const after = await valuesOf(model, 0);
+    expect(distinct(after).length).toBeLessThanOrEqual(distinct(before).length);
+    expect(before.some((w) => w === 0)).toBe(true);
+    before.forEach((w, i) => w === 0 && expect(after[i]).toBe(0));
+    const partition = (values: number[]): number[] => values.map((w) => values.indexOf(w));
+    expect(partition(after)).not.toEqual(partition(before));
+    tf.dispose([x, y]);
+  });
+
   it('puts the shared weights back and says so when a value is not finite', async () => {
     const { model, x, y } = setUp(tf.train.sgd(0.1));
     const before = await valuesOf(model, 0);
@@ -116,6 +147,8 @@ describe('sharedValues', () => {
   it.each<[object, string]>([
     [{ layer: [] }, "sharedValues: unknown option 'layer'. Did you mean 'layers'?"],
     [{ aggregation: 'mean' }, "sharedValues: aggregation must be one of 'average', 'sum', got 'mean'."],
+    [{ assignments: 'free' }, "sharedValues: assignments must be one of 'fixed', 'straightThrough', got 'free'."],
+    [{ preserveSparsity: false }, "sharedValues: preserveSparsity belongs to assignments: 'straightThrough'"],
     [{ maxValues: 0 }, 'sharedValues: maxValues must be an integer from 1 to 65535, got 0.'],
   ])('refuses %j', (args, message) => {
     expect(() => sharedValues(args as SharedValuesArgs)).toThrow(message);

@@ -271,7 +271,7 @@ describe('parts', () => {
     const w = Float32Array.of(1, 2, 3, -1, -2, -3);
     tf.tidy(() => model.setWeights([tf.tensor2d(w, [2, 3])]));
     const x = tf.tensor2d([1, 0, 0, 1], [2, 2]);
-    const { measure, dispose } = measureOutputs(model, x);
+    const { change: measure, dispose } = await measureOutputs(model, x);
     const tensors = tf.memory().numTensors;
     // The outputs are the weights: mean 0.01 over mean square 28/6.
     expect(await measure('measured/kernel', w.map((value) => value + 0.1))).toBeCloseTo(0.06 / 28, 5);
@@ -285,7 +285,7 @@ describe('parts', () => {
   });
 
   it('shares out bytes at one price', () => {
-    const curve = (scale: number): { bytes: number; error: number }[] => [1, 2, 3, 4].map((bits) => ({ bytes: 100 * bits, error: scale * 4 ** -bits }));
+    const curve = (scale: number): { bytes: number; weighted: number }[] => [1, 2, 3, 4].map((bits) => ({ bytes: 100 * bits, weighted: scale * 4 ** -bits }));
     const tensors = [{ candidates: curve(1), sensitivity: 1 }, { candidates: curve(1), sensitivity: 16 }];
     expect(allocate(tensors, 400)).toEqual([0, 2]);
     expect(allocate(tensors, 1e6)).toEqual([3, 3]);
