@@ -105,6 +105,7 @@ export type { StateMap } from './solvers/space.js';
 export { spectralRadius, type SpectralRadiusArgs } from './solvers/spectral_radius.js';
 export { Unrolled, unrolled, type UnrolledArgs } from './solvers/unrolled.js';
 export { factorTiedRows, type FactoredLayer, type FactoredModel, type FactorTiedRowsArgs } from './surgery/factor_tied_rows.js';
+export { foldTemplates, type FoldedLayers, type FoldedModel, type FoldTemplatesArgs, type KeptLayers } from './surgery/fold_templates.js';
 export { learnGrouping, type Grouping, type LearnGroupingArgs } from './surgery/learn_grouping.js';
 export { removeDeadUnits, type RemoveDeadUnitsArgs, type RemovedUnits, type SmallerModel } from './surgery/remove_dead_units.js';
 export { removeUnusedProjections, type CompactModel } from './surgery/remove_unused_projections.js';

@@ -80,7 +80,7 @@ export async function factorTiedRows(model: tfl.LayersModel, args: FactorTiedRow
   }
   const result = await rebuild(
     model,
-    (layers) => insertMemberships(layers, factored),
+    ({ layers }) => insertMemberships(layers, factored),
     (name) => {
       const own = factors.get(name);
       if (own !== undefined) return [own.shared, ...model.getLayer(name).getWeights().slice(1).map((weight) => tfc.clone(weight))];

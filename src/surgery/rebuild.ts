@@ -13,13 +13,22 @@ export interface LayerNode {
   inbound_nodes?: unknown[];
 }
 
+/** Name of a layer, number of its call, number of the tensor, and what the host keeps beside. */
+export type Edge = [layer: string, call: number, tensor: number, ...rest: unknown[]];
+
+export interface ModelConfig {
+  layers: LayerNode[];
+  /** Of a functional model. */
+  output_layers?: Edge[];
+}
+
 /**
- * Builds the topology of `model` after `edit` has changed its list of layers in place, without regularizers and constraints, and gives
+ * Builds the topology of `model` after `edit` has changed its layers in place, without regularizers and constraints, and gives
  * every layer the weights that `weightsOf` has for it (disposed of here), else those of the layer of that name in `model`.
  */
-export async function rebuild(model: tfl.LayersModel, edit: (layers: LayerNode[]) => void, weightsOf: (name: string) => Tensor[] | null): Promise<tfl.LayersModel> {
-  const topology = stripTopology(model.toJSON(null, false)) as unknown as { config: { layers: LayerNode[] } };
-  edit(topology.config.layers);
+export async function rebuild(model: tfl.LayersModel, edit: (config: ModelConfig) => void, weightsOf: (name: string) => Tensor[] | null): Promise<tfl.LayersModel> {
+  const topology = stripTopology(model.toJSON(null, false)) as unknown as { config: ModelConfig };
+  edit(topology.config);
   const result = await tfl.models.modelFromJSON(topology as unknown as Parameters<typeof tfl.models.modelFromJSON>[0]);
   for (const layer of result.layers) {
     const own = weightsOf(layer.name);

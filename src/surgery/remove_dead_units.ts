@@ -85,7 +85,7 @@ export async function removeDeadUnits(model: tfl.LayersModel, args: RemoveDeadUn
   }
   const smaller = await rebuild(
     model,
-    (layers) => {
+    ({ layers }) => {
       for (const { class_name: kind, config } of layers) {
         const name = config['name'] as string;
         const kept = columns.get(name);

@@ -35,7 +35,7 @@ export async function removeUnusedProjections(model: tfl.LayersModel): Promise<C
   const named = new Map(stacks.map((stack) => [stack.name, stack]));
   const result = await rebuild(
     model,
-    (nodes) => nodes.filter(({ config }) => named.has(config['name'] as string)).forEach(({ config }) => (config['compact'] = true)),
+    ({ layers }) => layers.filter(({ config }) => named.has(config['name'] as string)).forEach(({ config }) => (config['compact'] = true)),
     (name) => named.get(name)?.usedWeights.map((weight) => tfc.clone(weight.read())) ?? null,
   );
   return { model: result, removed: model.countParams() - result.countParams() };

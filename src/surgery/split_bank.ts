@@ -4,7 +4,7 @@ import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast } from '.
 import { COMBINATIONS, type Combination } from '../layers/banked_options.js';
 import type { ParameterBank } from '../layers/parameter_bank.js';
 import { onOneBank, type BankedLayer } from './learn_grouping.js';
-import type { LayerNode } from './rebuild.js';
+import type { Edge, LayerNode, ModelConfig } from './rebuild.js';
 
 export interface SplitBankArgs {
   /** Names of the layers of each group, each layer on the bank once: from `learnGrouping`, or of your own. Required. */
@@ -61,19 +61,11 @@ export async function splitBank(model: tfl.LayersModel, args: SplitBankArgs): Pr
   const banks = groups.map((names, g) => ({ name: `${bank.name}_group${g}`, size: sizes[g], layers: names, weights: weights[g] }));
   const taken = banks.find(({ name }) => model.layers.some((layer) => layer.name === name));
   if (taken !== undefined) throw new Error(`${WHO}: the model has a layer '${taken.name}' already. Rename it, or the bank.`);
-  const topology = model.toJSON(null, false) as unknown as { config: Config };
+  const topology = model.toJSON(null, false) as unknown as { config: ModelConfig };
   changeLayers(topology.config.layers, bank, banks, { ...(combination !== null && { combination }), ...(candidates !== null && { candidates }) });
   changeBanks(topology.config, bank, banks);
   return { model: await tfl.models.modelFromJSON(topology as unknown as Parameters<typeof tfl.models.modelFromJSON>[0]), banks };
 }
-
-interface Config {
-  layers: LayerNode[];
-  output_layers?: Edge[];
-}
-
-/** Name of a layer, number of its node, number of the tensor. */
-type Edge = [string, number, number, ...unknown[]];
 
 function checkedGroups(groups: unknown, layers: readonly BankedLayer[]): string[][] {
   const lists = Array.isArray(groups) && groups.every((names) => Array.isArray(names) && names.length > 0 && names.every((name) => typeof name === 'string'));
@@ -114,7 +106,7 @@ function changeLayers(nodes: LayerNode[], bank: ParameterBank, banks: readonly B
 const usesEmbedding = ({ config }: LayerNode): boolean => ['layerEmbedding', 'layer_embedding'].includes(config['combination'] as string);
 
 /** One node for each new bank in the place of the old one's: side by side, or where they pass their input on one behind the other. */
-function changeBanks(config: Config, bank: ParameterBank, banks: readonly BankShare[]): void {
+function changeBanks(config: ModelConfig, bank: ParameterBank, banks: readonly BankShare[]): void {
   const { layers: nodes } = config;
   const at = nodes.findIndex((node) => node.config['name'] === bank.name);
   const old = nodes[at];

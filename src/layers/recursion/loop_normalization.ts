@@ -6,7 +6,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
 import { withoutTape } from '../../autodiff/tape.js';
-import { checkChoice, checkKeys, checkNumber, describe, OPEN_UNIT, POSITIVE } from '../../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, OPEN_UNIT, POSITIVE } from '../../checks.js';
 import { variableOf, type LayerVariable } from '../../host.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
 
@@ -17,6 +17,8 @@ export interface NormalizationOptions {
   momentum?: number;
   /** > 0. Default 1e-3. */
   epsilon?: number;
+  /** false: only γ and β, y = γ x + β, nothing is normalised: how layers without batch normalisation that are told apart by scale and bias become recursions. Default true. */
+  statistics?: boolean;
 }
 
 export type NormalizationChoice = 'none' | 'perRecursion' | 'shared' | NormalizationOptions;
@@ -27,8 +29,11 @@ export function checkNormalization(who: string, choice: NormalizationChoice): Re
   if (choice === 'none') return null;
   const given = typeof choice === 'object' && choice !== null ? choice : { scope: checkChoice(who, 'normalization', choice, ['none', ...SCOPES]) as NormalizationOptions['scope'] };
   if (typeof given !== 'object') throw new Error(`${who}: normalization must be a scope or {scope, momentum, epsilon}, got ${describe(choice)}.`);
-  checkKeys(`${who}: normalization`, given, ['scope', 'momentum', 'epsilon']);
+  checkKeys(`${who}: normalization`, given, ['scope', 'momentum', 'epsilon', 'statistics']);
+  const statistics = checkBoolean(`${who}: normalization`, 'statistics', given.statistics ?? true);
+  if (!statistics && (given.momentum ?? given.epsilon) !== undefined) throw new Error(`${who}: normalization: momentum and epsilon are for statistics, and there are none with statistics: false. Leave them out.`);
   return {
+    statistics,
     scope: checkChoice(`${who}: normalization`, 'scope', given.scope, SCOPES),
     momentum: checkNumber(`${who}: normalization`, 'momentum', given.momentum ?? 0.99, OPEN_UNIT),
     epsilon: checkNumber(`${who}: normalization`, 'epsilon', given.epsilon ?? 1e-3, POSITIVE),
@@ -74,6 +79,7 @@ export class LoopNormalization {
     const shape = [this.#options.scope === 'shared' ? 1 : recursions, channels];
     this.#gamma = owner.add(`gamma${suffix}`, shape, 'ones');
     this.#beta = owner.add(`beta${suffix}`, shape, 'zeros');
+    if (!this.#options.statistics) return;
     this.#movingMean = owner.add(`moving_mean${suffix}`, shape, 'zeros', { trainable: false });
     this.#movingVariance = owner.add(`moving_variance${suffix}`, shape, 'ones', { trainable: false });
   }
@@ -82,6 +88,7 @@ export class LoopNormalization {
     const row = this.#options.scope === 'shared' ? 0 : recursion;
     const channels = x.shape[x.rank - 1];
     const rowOf = (weight: LayerVariable) => tfc.reshape(tfc.slice2d(variableOf(weight) as Tensor as Tensor2D, [row, 0], [1, channels]), [channels]) as Tensor1D;
+    if (!this.#options.statistics) return tfc.add(tfc.mul(x, rowOf(this.#gamma)), rowOf(this.#beta));
     const [mean, variance] = training ? this.#batchStatistics(x, row, entered, first, rowOf) : [rowOf(this.#movingMean), rowOf(this.#movingVariance)];
     return normalized(x, mean, variance, rowOf(this.#beta), rowOf(this.#gamma), this.#options.epsilon);
   }

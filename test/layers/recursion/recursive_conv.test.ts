@@ -186,6 +186,17 @@ describe('recursiveConv', () => {
     vi.restoreAllMocks();
   });
 
+  it('scales and shifts each recursion by itself where normalisation is without statistics, in training as in inference', async () => {
+    const layer = recursiveConv({ kernelSize: 1, useBias: false, kernelInitializer: 'identity', recursions: 2, normalization: { scope: 'perRecursion', statistics: false }, inputShape: [6, 6, 4] });
+    const model = sequential({ layers: [layer] });
+    const [gamma, beta] = [seeded([2, 4], 3), seeded([2, 4], 4)];
+    layer.setWeights([layer.getWeights()[0], gamma, beta]);
+    const rows = (of: tf.Tensor) => tf.unstack(of);
+    const expected = rows(gamma).reduce((h, scale, d) => tf.add(tf.mul(h, scale), rows(beta)[d]), x());
+    expectNear('inference', await (model.predict(x()) as tf.Tensor).data(), await expected.data(), 1e-5);
+    expectNear('training', await (model.apply(x(), { training: true }) as tf.Tensor).data(), await expected.data(), 1e-5);
+  });
+
   it('normalises each recursion by statistics of its own, which inference uses', async () => {
     const args = { kernelSize: 1, useBias: false, kernelInitializer: initializers.constant({ value: 2 }), recursions: 2, normalization: { scope: 'perRecursion' as const, momentum: 0.5, epsilon: 1e-3 } };
     const layer = recursiveConv(args);
@@ -275,6 +286,7 @@ describe('recursiveConv', () => {
     expect(() => made({ fusion: { kernelSize: 1 } })).toThrow("fusion is for readout 'fusion' or 'memory', got readout 'last'.");
     expect(() => made({ depthMultiplier: 2, filters: 4 })).toThrow('a depthwise convolution has no filters and no groups');
     expect(() => made({ normalization: { scope: 'each' as never } })).toThrow("normalization: scope must be one of 'perRecursion', 'shared', got 'each'.");
+    expect(() => made({ normalization: { scope: 'shared', statistics: false, epsilon: 0.1 } })).toThrow('normalization: momentum and epsilon are for statistics, and there are none with statistics: false. Leave them out.');
     const block = (...parts: layers.Layer[]) => () => recursiveConv({ block: parts, recursions: 2 }).build([1, 5, 5, 6]);
     expect(block(layers.batchNormalization({ name: 'norm' }))).toThrow("RecursiveConv: block: the layer 'norm' (BatchNormalization) would share its running statistics between recursions, which breaks training. Use a part {normalization: 'perRecursion'} in its place.");
     expect(block(layers.conv2d({ filters: 6, kernelSize: 3, name: 'shrinks' }))).toThrow("the layer 'shrinks' of the block makes [1, 3, 3, 6] of [1, 5, 5, 6]: a recursion keeps the size of its state. Use padding 'same' and strides 1.");
