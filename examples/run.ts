@@ -11,7 +11,7 @@ export const EXAMPLES: Readonly<Record<string, string>> = {
   'growl-mnist': 'learns which rows of kernels are zero or shared (GrOWL) beside the group lasso, and draws what it found',
   'hashed-mnist': 'trains hashed networks of 1/2 … 1/64 the weights beside dense ones of the same size, and draws the curve',
   'recurrent-stacking': 'trains language models of one layer, one layer again and again, groups and six layers, and compares perplexity and bytes',
-  'recursive-cifar': 'trains LruNet, template banks, gated depth and recursive networks on small images, and compares them by part',
+  'recursive-cifar': 'trains LruNet, template banks, gated depth, banks of parameters and Eigen’s networks on small images, part by part',
   'recursive-super-resolution': 'sharpens images by recursive networks (DRRN, DRCN, MemNet) beside an untied one and RDN, and compares them',
   'shift-detector': 'trains small networks on a hundred cases by soft weight sharing, weight decay and back-propagation',
   'universal-transformer': 'trains Universal Transformers, a Transformer and an LSTM to copy, reverse and add, and tests them on longer sequences',

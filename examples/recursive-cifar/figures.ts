@@ -4,7 +4,7 @@ import { panel, type Panel } from '../common/plots.js';
 import type { SetName } from './data.js';
 import { rowsOf, setsOf, type Row, type RunRecord } from './record.js';
 import { PART_TITLES, type Part } from './settings.js';
-import { labelOf } from './variants.js';
+import { bankLabel, labelOf } from './variants.js';
 
 const SIZE = { width: 620, height: 380, marginLeft: 56, marginRight: 130, marginBottom: 44 };
 const Y = { label: 'test error (%)', grid: true };
@@ -39,6 +39,18 @@ function plotOf(record: RunRecord, part: Part, rows: Row[]): Plot.PlotOptions {
       const fixed = points.filter((point) => !gated(point));
       return { x: { label: 'loops on average' }, y: Y, marks: [Plot.line(fixed, { x: 'x', y: 'test', stroke: '#4c6a92' }), ...dots(fixed, '#4c6a92'), ...dots(points.filter(gated), '#d1495b')] };
     }
+    case 'banks': {
+      const own = rows.filter(({ spec }) => spec.part === 'banks' && spec.bank === null);
+      const points = rows.flatMap((row) => (row.spec.part === 'banks' && row.spec.bank !== null ? [{ ...row, budget: row.spec.bank.budget, label: bankLabel(row.spec.bank, row.spec.distilled) }] : []));
+      const line = { x: 'budget', y: 'test', z: 'label', stroke: 'label' };
+      return {
+        marginRight: 240, color: COLOR, x: { type: 'log', label: 'weights for each number of the banks', ticks: record.settings.banks.budgets, tickFormat: (budget: number) => `1/${budget}` }, y: Y,
+        marks: [
+          Plot.ruleY(own, { y: 'test', stroke: '#222', strokeDasharray: '4 3' }), Plot.line(points, line), Plot.dot(points, { x: 'budget', y: 'test', fill: 'label', r: 4 }), ...lineNames(points),
+          Plot.text(own, { y: 'test', text: () => 'own kernels', frameAnchor: 'left', dy: -8, textAnchor: 'start' }),
+        ],
+      }; // prettier-ignore
+    }
     case 'eigen': {
       const points = rows.flatMap((row) => (row.spec.part === 'eigen' ? [{ ...row, ...row.spec, maps: `${row.spec.maps} maps` }] : []));
       // One layer begins both lines.
@@ -53,6 +65,13 @@ function plotOf(record: RunRecord, part: Part, rows: Row[]): Plot.PlotOptions {
       }; // prettier-ignore
     }
   }
+}
+
+/** The lines' names at their right ends, from top to bottom in the order of the lines, as far apart as letters are high. */
+function lineNames(points: { budget: number; test: number; label: string }[]): Plot.Markish[] {
+  const most = Math.max(...points.map(({ budget }) => budget));
+  const ends = points.filter(({ budget }) => budget === most).sort((a, b) => b.test - a.test);
+  return ends.map((end, i) => Plot.text([end], { text: 'label', fill: 'label', frameAnchor: 'right', dx: 12, dy: 15 * (i - (ends.length - 1) / 2), textAnchor: 'start' }));
 }
 
 /** Means with their labels, and the range over seeds as a line. */

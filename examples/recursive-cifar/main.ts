@@ -1,6 +1,6 @@
 /**
- * Recursive convolutions and shared kernels on small images, in parts: LruNet by its recursions, convolutions made of few templates, depth by gates, and
- * layers, maps and parameters varied independently as Eigen et al. did.
+ * Recursive convolutions and shared kernels on small images, in parts: LruNet by its recursions, convolutions made of few templates, depth by gates, banks
+ * of parameters, and layers, maps and parameters varied independently as Eigen et al. did.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -12,10 +12,10 @@ import type { InterruptWatch } from '../common/interrupt.js';
 import { defaultOutput, shownPath, userPath } from '../common/paths.js';
 import { positiveInteger, runVariants, textTable } from '../common/variant_runs.js';
 import { readSets, type Directories, type SetName } from './data.js';
+import { runVariant, type Job } from './job.js';
 import { isFinished, parseRecord, plannedOf, RECORD_FORMAT, summarize, type RunRecord, type SetRecord } from './record.js';
 import { summaryRows, writeReport } from './report.js';
 import { DRAWN, PARTS, SETTINGS, type Part, type Settings } from './settings.js';
-import { runVariant } from './train.js';
 
 interface Options {
   data?: string;
@@ -84,9 +84,10 @@ async function main(options: Options): Promise<void> {
     writeFileSync(`${path}.part`, JSON.stringify(record));
     renameSync(`${path}.part`, path);
   };
+  const teachers: Job['teachers'] = new Map();
   const run = (key: string, seed: number, watch: InterruptWatch) => {
     const variant = planned.find((each) => each.key === key)!;
-    return runVariant({ set: sets[variant.set as SetName]!, settings, watch }, variant, seed);
+    return runVariant({ set: sets[variant.set as SetName]!, settings, watch, teachers }, variant, seed);
   };
   if (!(await runVariants(record, planned.map(({ key }) => key), { say, save, run }))) {
     const again = ['npm run example -- recursive-cifar --resume', ...(options.out === defaultOutput('recursive-cifar') ? [] : [`--out ${options.out}`])].join(' ');

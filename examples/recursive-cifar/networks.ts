@@ -1,14 +1,12 @@
-/** The networks: images in, softmax of ten classes out. */
+/** The networks but those on banks of parameters: images in, softmax of ten classes out. */
 import * as tfl from '@tensorflow/tfjs-layers';
 import type { SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { eigenNet, lruNet, recursiveConv, templateBank, templateConv2d } from './library.js';
+import { applied, CLASSES, convolution, halved, NORMALIZATION, normalized, relu } from './parts.js';
 import type { Settings } from './settings.js';
 import type { Spec } from './variants.js';
 
-const CLASSES = 10;
-const NORMALIZATION = { momentum: 0.9, epsilon: 1e-5 };
-
-export function network(spec: Spec, inputShape: [number, number, number], settings: Settings): tfl.LayersModel {
+export function network(spec: Exclude<Spec, { part: 'banks' }>, inputShape: [number, number, number], settings: Settings): tfl.LayersModel {
   switch (spec.part) {
     case 'lru':
       return lruNet({ recursions: spec.recursions, inputShape, width: settings.lru.width, dropout: settings.lru.dropout });
@@ -20,14 +18,6 @@ export function network(spec: Spec, inputShape: [number, number, number], settin
       return eigenNet({ maps: spec.maps, layers: spec.layers, tied: spec.tied, inputShape });
   }
 }
-
-const applied = (layer: { apply(x: never): unknown }, x: SymbolicTensor | SymbolicTensor[]): SymbolicTensor => layer.apply(x as never) as SymbolicTensor;
-
-const convolution = (filters: number) => tfl.layers.conv2d({ filters, kernelSize: 3, padding: 'same', useBias: false, kernelInitializer: 'heNormal' });
-
-const relu = (x: SymbolicTensor): SymbolicTensor => applied(tfl.layers.activation({ activation: 'relu' }), x);
-const normalized = (x: SymbolicTensor): SymbolicTensor => applied(tfl.layers.batchNormalization(NORMALIZATION), x);
-const halved = (x: SymbolicTensor): SymbolicTensor => applied(tfl.layers.maxPooling2d({ poolSize: 2, strides: 2, padding: 'same' }), x);
 
 /** A mean over all pixels, and the classes. */
 function classified(inputs: SymbolicTensor, h: SymbolicTensor, name: string): tfl.LayersModel {

@@ -6,20 +6,25 @@ import { variantsOf, type Variant } from './variants.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/recursive-cifar/1';
 
+/** `heldOut`: percent wrong. */
+export interface EpochRecord {
+  loss: number;
+  heldOut: number;
+}
+
 export interface VariantRun {
   seed: number;
   /** The key of the variant. */
   variant: string;
   /** Trained ones. */
   parameters: number;
-  /** `heldOut`: percent wrong. */
-  epochs: { loss: number; heldOut: number }[];
+  epochs: EpochRecord[];
   /** Percent wrong after the last epoch; test images were read once, after that. */
   heldOut: number;
   test: number;
   /** With gates: mean over the images. */
   loops: { heldOut: number; test: number } | null;
-  /** Of training. */
+  /** Of training, with that by which a grouping is learned, without the teacher's. */
   seconds: number;
 }
 
@@ -116,9 +121,32 @@ export function findingOf(rows: readonly Row[], part: Part): Finding {
         lost: fixed && chosen && rounded(chosen.test - fixed.test),
       }; // prettier-ignore
     }
+    case 'banks':
+      return bankFinding(rows);
     case 'eigen':
       return eigenFinding(rows);
   }
+}
+
+/** By budget what the choice that is best on held-out images loses to own kernels; then what each single choice changes, on average over the pairs that differ in it alone. */
+function bankFinding(rows: readonly Row[]): Finding {
+  const own = rows.find(({ spec }) => spec.part === 'banks' && spec.bank === null);
+  const of = rows.flatMap((row) => (row.spec.part === 'banks' && row.spec.bank !== null ? [{ ...row, ...row.spec.bank, distilled: row.spec.distilled }] : []));
+  type Choice = Pick<(typeof of)[number], 'combination' | 'grouping' | 'distilled'>;
+  const changed = (from: Partial<Choice>, to: Partial<Choice>) => {
+    const fits = (row: Choice, wanted: Partial<Choice>) => Object.entries(wanted).every(([key, value]) => row[key as keyof Choice] === value);
+    const pairs = of.filter((a) => fits(a, from)).flatMap((a) => of.filter((b) => b.budget === a.budget && fits(b, { combination: a.combination, grouping: a.grouping, distilled: a.distilled, ...to })).map((b) => b.test - a.test));
+    return pairs.length === 0 ? null : rounded(mean(pairs));
+  };
+  const lost = [...new Set(of.map(({ budget }) => budget))].map((budget): [string, number | null] => {
+    const best = least(of.filter((row) => row.budget === budget), ({ heldOut }) => heldOut)!;
+    return [`lost${budget}`, own === undefined ? null : rounded(best.test - own.test)];
+  });
+  return {
+    own: own === undefined ? null : rounded(own.test), ...Object.fromEntries(lost),
+    average: changed({ combination: 'learnedWeights' }, { combination: 'average' }), layerEmbedding: changed({ combination: 'learnedWeights' }, { combination: 'layerEmbedding' }),
+    randomGroups: changed({ grouping: 'one' }, { grouping: 'random' }), learnedGroups: changed({ grouping: 'one' }, { grouping: 'learned' }), distilled: changed({ distilled: false }, { distilled: true }),
+  }; // prettier-ignore
 }
 
 /** Slopes: points of test error that one more doubling gives, the other two held. */

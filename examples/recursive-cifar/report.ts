@@ -28,6 +28,8 @@ export function headline(record: RunRecord): string {
 
 const percent = (value: number | null) => (value === null ? '–' : `${value.toFixed(2)} %`);
 
+const points = (value: number | null) => (value === null ? 'no pair' : `${value > 0 ? '+' : ''}${value.toFixed(2)} points`);
+
 function sentence(record: RunRecord, part: Part, set: SetName): string {
   const rows = rowsOf(record, part, set);
   const finding = findingOf(rows, part);
@@ -38,10 +40,12 @@ function sentence(record: RunRecord, part: Part, set: SetName): string {
       return `convolutions of their own kernels err on ${percent(finding.unshared)} of the test images; made of ${rows.flatMap(({ spec, test }) => (spec.part === 'templates' && spec.templates !== null ? [`${spec.templates} template${spec.templates === 1 ? '' : 's'}: ${percent(test)}`] : [])).join(', ')}`;
     case 'dynamic':
       return `the fixed depth that held-out images choose, ${finding.fixedLoops} loops, errs on ${percent(finding.fixed)} of the test images; gates on ${percent(finding.gated)} with ${finding.gatedLoops} loops on average`;
-    case 'eigen': {
-      const points = (value: number | null) => (value === null ? 'no pair' : `${value > 0 ? '+' : ''}${value.toFixed(2)} points`);
-      return `each doubling changes the test error by: layers ${points(finding.layers)}, parameters ${points(finding.parameters)}, maps ${points(finding.maps)}`;
+    case 'banks': {
+      const lost = Object.entries(finding).flatMap(([key, value]) => (key.startsWith('lost') ? [`1/${key.slice(4)}: ${points(value)}`] : []));
+      return `own kernels err on ${percent(finding.own)} of the test images; banks, as held-out images choose, change that at ${lost.join(', ')}. Instead of learned weights the average: ${points(finding.average)}, layer embeddings: ${points(finding.layerEmbedding)}; instead of one bank random groups: ${points(finding.randomGroups)}, learned groups: ${points(finding.learnedGroups)}; distillation: ${points(finding.distilled)}`;
     }
+    case 'eigen':
+      return `each doubling changes the test error by: layers ${points(finding.layers)}, parameters ${points(finding.parameters)}, maps ${points(finding.maps)}`;
   }
 }
 

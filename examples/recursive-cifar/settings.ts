@@ -1,12 +1,13 @@
 /** Every hyper-parameter of the example in one place: set by time, and where chosen, on held-out training images. */
 
-export const PARTS = ['lru', 'templates', 'dynamic', 'eigen'] as const;
+export const PARTS = ['lru', 'templates', 'dynamic', 'banks', 'eigen'] as const;
 export type Part = (typeof PARTS)[number];
 
 export const PART_TITLES: Record<Part, string> = {
   lru: 'LruNet: recursions',
   templates: 'Convolutions made of K templates',
   dynamic: 'Depth by gates',
+  banks: 'Banks of parameters',
   eigen: 'Layers, maps and parameters',
 };
 
@@ -51,6 +52,23 @@ export interface Settings {
     costs: number[];
     width: number;
   };
+  banks: PartSettings & {
+    /** Weights of the network for each number of its banks. */
+    budgets: number[];
+    /** All combinations × groupings × distillation at all budgets, instead of one changed at a time. */
+    product: boolean;
+    /** Channels of each pair of convolutions. */
+    widths: number[];
+    /** Windows of the bank that a layer combines. */
+    candidates: number;
+    /** Of layers, each with a bank, unless there is one bank for all. */
+    groups: number;
+    /** By which the grouping is learned. */
+    probeEpochs: number;
+    /** Of distillation: T, and the weight of the labels. The teacher is the network without sharing. */
+    temperature: number;
+    alpha: number;
+  };
   eigen: PartSettings & {
     maps: number[];
     layers: number[];
@@ -63,6 +81,7 @@ export const SETTINGS: Settings = {
   lru: { epochs: 6, recursions: [1, 4, 14], width: 0.25, dropout: 0.1 },
   templates: { epochs: 12, templates: [1, 2, 4], widths: [32, 64], layers: 6 },
   dynamic: { epochs: 12, depths: [1, 2, 4, 6], costs: [0.03, 0.1, 0.3], width: 48 },
+  banks: { epochs: 10, budgets: [2, 8, 20], product: false, widths: [32, 64, 128], candidates: 2, groups: 3, probeEpochs: 2, temperature: 4, alpha: 0.1 },
   eigen: { epochs: 10, maps: [16, 32, 64], layers: [1, 2, 4, 8] },
 };
 
@@ -73,5 +92,6 @@ export const DRAWN: Settings = {
   lru: { epochs: 2, recursions: [1, 3], width: 0.125, dropout: 0 },
   templates: { epochs: 2, templates: [1, 2], widths: [8, 16], layers: 4 },
   dynamic: { epochs: 2, depths: [1, 3], costs: [0.1], width: 12 },
+  banks: { epochs: 2, budgets: [2, 8], product: false, widths: [8, 16], candidates: 2, groups: 2, probeEpochs: 1, temperature: 4, alpha: 0.1 },
   eigen: { epochs: 2, maps: [8, 16], layers: [1, 3] },
 };

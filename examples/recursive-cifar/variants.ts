@@ -1,6 +1,18 @@
 /** Which networks each part trains. */
 import type { SetName } from './data.js';
+import type { Combination } from './library.js';
 import type { Part, Settings } from './settings.js';
+
+export const GROUPINGS = ['one', 'random', 'learned'] as const;
+/** One bank for all layers, or one for each group of them. */
+export type Grouping = (typeof GROUPINGS)[number];
+
+export interface BankChoice {
+  /** Weights for each number of the banks. */
+  budget: number;
+  combination: Combination;
+  grouping: Grouping;
+}
 
 /** What a network is. */
 export type Spec =
@@ -9,6 +21,8 @@ export type Spec =
   | { part: 'templates'; templates: number | null }
   /** `cost` of the gates; null: all loops always. */
   | { part: 'dynamic'; recursions: number; cost: number | null }
+  /** `bank` null: each layer has a kernel of its own. */
+  | { part: 'banks'; bank: BankChoice | null; distilled: boolean }
   | { part: 'eigen'; maps: number; layers: number; tied: boolean };
 
 export interface Variant {
@@ -33,6 +47,8 @@ function specsOf(settings: Settings, part: Part): Spec[] {
       const { depths, costs } = settings.dynamic;
       return [...depths.map((recursions) => ({ part, recursions, cost: null })), ...costs.map((cost) => ({ part, recursions: Math.max(...depths), cost }))];
     }
+    case 'banks':
+      return [{ part, bank: null, distilled: false }, ...settings.banks.budgets.flatMap((budget) => bankSpecs(budget, settings.banks.product))];
     case 'eigen': {
       const { maps, layers } = settings.eigen;
       // One layer is tied and untied at once.
@@ -40,6 +56,21 @@ function specsOf(settings: Settings, part: Part): Spec[] {
     }
   }
 }
+
+const COMBINED: readonly Combination[] = ['learnedWeights', 'average', 'layerEmbedding'];
+
+/** All choices at one budget, or those that differ from learned weights on one bank in one thing. */
+function bankSpecs(budget: number, product: boolean): Spec[] {
+  const all = COMBINED.flatMap((combination) => GROUPINGS.flatMap((grouping) => [false, true].map((distilled) => ({ combination, grouping, distilled }))));
+  const changed = ({ combination, grouping, distilled }: (typeof all)[number]) => Number(combination !== 'learnedWeights') + Number(grouping !== 'one') + Number(distilled);
+  return all.filter((each) => product || changed(each) < 2).map(({ combination, grouping, distilled }) => ({ part: 'banks', bank: { budget, combination, grouping }, distilled }));
+}
+
+const COMBINATION_LABELS: Partial<Record<Combination, string>> = { learnedWeights: 'learned weights', average: 'average', layerEmbedding: 'layer embedding' };
+const GROUPING_LABELS: Record<Grouping, string> = { one: 'one bank', random: 'random groups', learned: 'learned groups' };
+
+/** All but the budget. */
+export const bankLabel = ({ combination, grouping }: BankChoice, distilled: boolean): string => `${COMBINATION_LABELS[combination]}, ${GROUPING_LABELS[grouping]}${distilled ? ', distilled' : ''}`;
 
 export function labelOf(spec: Spec): string {
   switch (spec.part) {
@@ -49,6 +80,8 @@ export function labelOf(spec: Spec): string {
       return spec.templates === null ? 'unshared' : `K = ${spec.templates}`;
     case 'dynamic':
       return spec.cost === null ? `${spec.recursions} loops` : `gates up to ${spec.recursions}, cost ${spec.cost}`;
+    case 'banks':
+      return spec.bank === null ? 'own kernels' : `1/${spec.bank.budget}, ${bankLabel(spec.bank, spec.distilled)}`;
     case 'eigen':
       return `${spec.maps} maps, ${spec.layers} layers${spec.layers === 1 ? '' : spec.tied ? ' tied' : ' untied'}`;
   }

@@ -9,10 +9,11 @@ import { renderedDigits } from '../../examples/common/digits.js';
 import type { LabelledImages } from '../../examples/common/images.js';
 import { seededRandom } from '../../examples/common/random.js';
 import { pixelsOf, readSets, shuffledBatches, standardOf, type PreparedSet } from '../../examples/recursive-cifar/data.js';
+import { randomGroups, sharedWeights } from '../../examples/recursive-cifar/banks.js';
+import { runVariant, type Job } from '../../examples/recursive-cifar/job.js';
 import { findingOf, parseRecord, plannedOf, RECORD_FORMAT, rowsOf, summarize, type RunRecord } from '../../examples/recursive-cifar/record.js';
 import { headline, renderHtml, renderPictures, summaryRows, writeReport } from '../../examples/recursive-cifar/report.js';
 import { DRAWN, PARTS, SETTINGS, type Settings } from '../../examples/recursive-cifar/settings.js';
-import { runVariant } from '../../examples/recursive-cifar/train.js';
 import { labelOf, variantsOf, type Spec } from '../../examples/recursive-cifar/variants.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'recursive-cifar-'));
@@ -79,17 +80,18 @@ describe('batches', () => {
   });
 });
 
-describe('a run', () => {
-  const tiny: Settings = {
-    ...DRAWN, training: { ...DRAWN.training, batchSize: 4 },
-    lru: { epochs: 1, recursions: [1], width: 1 / 8, dropout: 0.1 }, templates: { epochs: 1, templates: [2], widths: [2], layers: 2 },
-    dynamic: { epochs: 2, depths: [1, 2], costs: [0.1], width: 2 }, eigen: { epochs: 1, maps: [2], layers: [2] },
-  }; // prettier-ignore
-  const digits = renderedDigits(8, 4, 4);
-  const set: PreparedSet = { ...digits, standard: standardOf(digits.train), mirrors: false };
-  const job = { set, settings: tiny, watch: { check: async () => {}, stop: () => {} } };
-  const run = (spec: Spec, seed = 1) => runVariant(job, { key: labelOf(spec), set: 'drawn', spec }, seed);
+const tiny: Settings = {
+  ...DRAWN, training: { ...DRAWN.training, batchSize: 4 },
+  lru: { epochs: 1, recursions: [1], width: 1 / 8, dropout: 0.1 }, templates: { epochs: 1, templates: [2], widths: [2], layers: 2 },
+  banks: { ...DRAWN.banks, epochs: 1, budgets: [2], widths: [4, 8], groups: 2 },
+  dynamic: { epochs: 2, depths: [1, 2], costs: [0.1], width: 2 }, eigen: { epochs: 1, maps: [2], layers: [2] },
+}; // prettier-ignore
+const digits = renderedDigits(8, 4, 4);
+const set: PreparedSet = { ...digits, standard: standardOf(digits.train), mirrors: false };
+const job: Job = { set, settings: tiny, watch: { check: async () => {}, stop: () => {} }, teachers: new Map() };
+const run = (spec: Spec, seed = 1) => runVariant(job, { key: labelOf(spec), set: 'drawn', spec }, seed);
 
+describe('a run', () => {
   it('trains a network of each part, and the same again from the same seed', async () => {
     const eigen = { part: 'eigen', maps: 2, layers: 2, tied: true } as const;
     const first = await run(eigen);
@@ -116,6 +118,46 @@ describe('a run', () => {
   });
 });
 
+describe('banks', () => {
+  // Convolutions 2 → 4 → 4 → 8 → 8 of which those behind the first can share.
+  const shared = 9 * (2 * 4 + 4 * 4 + 4 * 8 + 8 * 8);
+  // The first convolution, normalisation, the classes.
+  const others = 9 * 2 + 2 * (2 + 4 + 4 + 8 + 8) + 8 * 10 + 10;
+
+  it('stand in for kernels at the budget, in groups too, and learn from the network without them', async () => {
+    expect(sharedWeights(tiny.banks)).toBe(shared);
+    const half = { budget: 2, combination: 'average', grouping: 'one' } as const;
+    // The teacher is trained where there is none yet, and kept.
+    const distilled = await run({ part: 'banks', bank: half, distilled: true });
+    expect(job.teachers.size).toBe(1);
+    const before = tf.memory().numTensors;
+    const plain = await run({ part: 'banks', bank: half, distilled: false });
+    expect(tf.memory().numTensors).toBe(before);
+    expect([distilled, plain].map(({ parameters }) => parameters)).toEqual([shared / 2 + others, shared / 2 + others]);
+    expect(distilled.epochs[0].loss).not.toBe(plain.epochs[0].loss);
+    const own = await run({ part: 'banks', bank: null, distilled: false });
+    expect(own.parameters).toBe(shared + others);
+    const grouped = { ...half, grouping: 'learned', combination: 'learnedWeights' } as const;
+    expect((await run({ part: 'banks', bank: grouped, distilled: false })).parameters).toBe(shared / 2 + 4 * 2 + others);
+    const embedded = { ...half, grouping: 'random', combination: 'layerEmbedding' } as const;
+    // A map from embeddings in each of two banks.
+    expect((await run({ part: 'banks', bank: embedded, distilled: false })).parameters).toBe(shared / 2 + 2 * 25 * 2 + 4 * 24 + others);
+    job.teachers.forEach((teacher) => teacher.dispose());
+  });
+
+  it('are grouped at random as evenly as can be', () => {
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const groups = randomGroups(names, 2, seededRandom(1));
+    expect(groups.map(({ length }) => length)).toEqual([3, 2]);
+    expect(groups.flat().sort()).toEqual(names);
+  });
+
+  it('are varied in one thing at a time, or in all', () => {
+    const count = (product: boolean) => variantsOf({ ...SETTINGS, banks: { ...SETTINGS.banks, product } }, ['banks'], ['cifar']).length;
+    expect([count(false), count(true)]).toEqual([1 + 3 * 6, 1 + 3 * 18]);
+  });
+});
+
 /** Errors that follow rules, so that the findings are known. */
 function errorOf(spec: Spec): number {
   switch (spec.part) {
@@ -125,6 +167,8 @@ function errorOf(spec: Spec): number {
       return spec.templates === null ? 30 : 32 - spec.templates / 2;
     case 'dynamic':
       return spec.cost === null ? 40 - 2 * Math.min(spec.recursions, 4) : 32 + 10 * Math.max(0, spec.cost - 0.1);
+    case 'banks':
+      return spec.bank === null ? 30 : 31 + Math.log2(spec.bank.budget) + { learnedWeights: 0, average: 2, softmaxWeights: 0, layerEmbedding: 0.5 }[spec.bank.combination] - (spec.bank.grouping === 'learned' ? 0.25 : 0) - (spec.distilled ? 1 : 0);
     case 'eigen':
       return 50 - 2 * Math.log2(spec.layers) - (spec.tied ? 0 : 3);
   }
@@ -156,6 +200,9 @@ describe('the record', () => {
     expect(findings.cifar!.templates).toEqual({ unshared: 30.05, lost1: 1.5, lost2: 1, lost4: 0 });
     // The gates with cost 0.1 are as good as 4 loops, with fewer loops than those with 0.03.
     expect(findings.cifar!.dynamic).toEqual({ fixedLoops: 4, fixed: 32.05, gatedLoops: 4, gated: 32.05, lost: 0 });
+    const { own, lost2, lost8, ...changes } = findings.cifar!.banks!;
+    expect({ own, lost2, lost8 }).toEqual({ own: 30.05, lost2: 1, lost8: 3 });
+    expect(changes).toMatchObject({ average: 2, layerEmbedding: 0.5, randomGroups: 0, learnedGroups: -0.25, distilled: -1 });
     expect(findings.cifar!.eigen).toEqual({ layers: -2, parameters: -3, maps: 3 });
     expect([seeds, seconds]).toEqual([2, 2 * syntheticRecord().runs.length]);
     const [fixed] = rowsOf(syntheticRecord(), 'dynamic', 'cifar');
@@ -168,7 +215,7 @@ describe('the record', () => {
     expect(html).toContain('CIFAR-10 &lt;part&gt;: LruNet, N = 1 errs on 40.05 % of the test images, LruNet, N = 14 on 36.24 %');
     expect(html).toContain('<td>LruNet, N = 14</td><td>1,000</td><td></td><td>36.24</td><td>36.24 (36.19 – 36.29)</td><td>2</td>');
     expect(html).not.toMatch(/NaN|undefined/);
-    for (const text of ['64 maps', 'gates up to 6, cost 0.1', 'loops on average']) expect(renderPictures(record)).toContain(text);
+    for (const text of ['64 maps', 'gates up to 6, cost 0.1', 'loops on average', 'learned weights, learned groups', 'own kernels']) expect(renderPictures(record)).toContain(text);
     expect(summaryRows(record)).toHaveLength(PARTS.length);
     expect(readFileSync(writeReport(record, folder).png).subarray(1, 4).toString()).toBe('PNG');
     const begun = { ...record, runs: record.runs.filter(({ variant }) => variant.includes('K =')) };
