@@ -19,6 +19,7 @@ const tensorOf = (x: Value): Tensor => (x instanceof DeviceVector ? x.tensor : x
 export class DeviceSpace implements Space<DeviceVector, Tensor, Tensor> {
   readonly batch: number;
   readonly scalars: Scalars<Tensor>;
+  readonly bytes = 0;
   readonly #layout: Layout;
   readonly #held = new Set<Tensor>();
 

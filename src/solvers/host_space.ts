@@ -51,6 +51,7 @@ export class HostSpace implements Space<HostVector, Numbers, Numbers> {
   readonly #free: number[] = [];
   readonly #live = new Set<HostVector>();
   #scope: HostVector[] | null = null;
+  #used = 0;
 
   constructor(
     readonly who: string,
@@ -62,6 +63,10 @@ export class HostSpace implements Space<HostVector, Numbers, Numbers> {
     this.#loops = loops ??= wasmLoops() ?? scriptLoops();
     this.#start = end;
     this.#bytes = Math.ceil((4 * this.batch * this.#layout.width) / 16) * 16;
+  }
+
+  get bytes(): number {
+    return this.#used;
   }
 
   scope(body: () => void): void {
@@ -229,6 +234,7 @@ export class HostSpace implements Space<HostVector, Numbers, Numbers> {
       this.#loops.reserve(end + this.#bytes);
       end += this.#bytes;
       most = Math.max(most, end);
+      this.#used = Math.max(this.#used, end - this.#start);
     }
     const v = new HostVector(address, tensors);
     this.#live.add(v);

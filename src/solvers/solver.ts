@@ -40,6 +40,8 @@ export interface SolveReport {
   nonFinite: { iteration: number; sample: number } | null;
   /** How often the solve looked at values: at each iteration where that is free. */
   looks: number;
+  /** Most bytes that the solver's own vectors took at once beside tensors: on cpu, wasm and tensorflow they lie in this process, elsewhere they are tensors (0). */
+  bytes: number;
   /** What the method counted, summed over the samples, e.g. `plainSteps`, `restarts`. */
   counts: Record<string, number>;
 }
@@ -142,11 +144,12 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
     const method = make(space, { f, product: product === undefined ? null : (v) => space.evaluate(product, v), stepsToKeep: options.keepInverse === true ? limits.maxIterations : null });
     const { best, progress } = iterate(space, replay?.f ?? f, z0, method, limits, options);
     const counts = Object.entries(method.counts());
+    const { bytes } = space;
     const { iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, trace } = progress;
     const numbers = space.read([iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, ...trace, ...counts.flatMap(([, count]) => (typeof count === 'number' ? [] : [count]))]);
     const { tell = (report) => tellFailure(who, report, limits) } = options;
     const report = (values: Float64Array[]) => {
-      const told = reportOf(values, counts, progress.looks);
+      const told = reportOf(values, counts, { looks: progress.looks, bytes });
       tell(told);
       return told;
     };
@@ -166,7 +169,7 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
   }
 }
 
-function reportOf(values: Float64Array[], counts: [name: string, count: unknown][], looks: number): SolveReport {
+function reportOf(values: Float64Array[], counts: [name: string, count: unknown][], { looks, bytes }: Pick<SolveReport, 'looks' | 'bytes'>): SolveReport {
   const [iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, ...rest] = values;
   const perSample = rest.splice(rest.length - counts.filter(([, count]) => typeof count !== 'number').length);
   const total = (count: unknown) => (typeof count === 'number' ? count : perSample.shift()!.reduce((sum, value) => sum + value, 0));
@@ -186,6 +189,7 @@ function reportOf(values: Float64Array[], counts: [name: string, count: unknown]
     trace: rest.map((residuals) => Float32Array.from(residuals)),
     nonFinite: broken < 0 ? null : { iteration: nonFiniteAt[broken], sample: broken },
     looks,
+    bytes,
     counts: Object.fromEntries(counts.map(([name, count]) => [name, total(count)])),
   };
 }

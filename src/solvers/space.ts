@@ -71,6 +71,8 @@ export interface Space<V, S, W> {
   readonly looking: Looking;
   /** Whether `mask` is 1 anywhere. @throws Error where `looking` is `never`. */
   any(mask: S): boolean;
+  /** Most bytes that its vectors have taken beside tensors; 0 where they are tensors. */
+  readonly bytes: number;
   /** Numbers for after the solve. */
   read(values: readonly S[]): Numbers;
   /** Frees all that is left. */

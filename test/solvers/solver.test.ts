@@ -119,6 +119,20 @@ describe.each(STYLES)('every solver, with looking %s', (looking) => {
 });
 
 describe('a solve', () => {
+  it('says how much memory its own vectors took: as much after many iterations as when its window is full, none beside tensors', async () => {
+    const [batch, width] = [4, 16];
+    const turned = ([z]: tf.Tensor[]) => [tf.add(tf.mul(tf.reverse(z, 1), 0.9), 1)];
+    const bytes = async (maxIterations: number, looking?: Looking) =>
+      (await solve(anderson({ tolerance: 1e-12, window: 3, maxIterations }), turned, [tf.zeros([batch, width])], looking, { tell: () => {} })).report.bytes;
+    if (GPU) return expect(await bytes(4)).toBe(0);
+    const vector = 4 * batch * width;
+    const full = await bytes(8);
+    // Two rings of three, the state, its image.
+    expect(full).toBeGreaterThanOrEqual(8 * vector);
+    expect(await bytes(40)).toBeLessThanOrEqual(full + 2 * vector);
+    expect(await bytes(4, 'never')).toBe(0);
+  });
+
   it('looks at each iteration where that is free, every checkEvery iterations where it is costly, and never where it is impossible', async () => {
     if (GPU) {
       const { report } = await solve(fixedPointIteration({ tolerance: 1e-3, checkEvery: 4, maxIterations: 20 }), half, [tf.zeros([1, 1])]);
