@@ -28,7 +28,7 @@ export const isCombining = (layer: Layer): layer is CombiningLayer => 'coefficie
  * learned weights. Layers with S ≈ 1 compute with the same kernel, up to a factor: see `foldTemplates`.
  *
  * ```js
- * const [{layers, matrix}] = layerSimilarity(model);
+ * const [{layers, matrix}] = await layerSimilarity(model);  // similarityHeatMap draws it
  * ```
  *
  * @throws Error if the model has no such layer.
