@@ -3,13 +3,14 @@ import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { attachRegularizer, compressed, detachRegularizer, growl, growlProximal, removeDeadUnits, rowTying } from 'tfjs-weight-sharing';
+import { attachRegularizer, compressed, detachRegularizer, growl, growlProximal, removeDeadUnits } from 'tfjs-weight-sharing';
 import { countOf, type DataSet } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress, type Progress } from '../common/progress.js';
 import { errorPercent, type ImageTensors } from '../common/compression/models.js';
 import { learningRateAt } from '../common/compression/settings.js';
 import { withSeededShuffling } from '../common/compression/train.js';
+import { tyingCallbacks } from './clustering.js';
 import { newNetwork, PENALISED } from './networks.js';
 import type { LayerResult, NetworkResult, Variant } from './record.js';
 import { similarityByCluster, sortedNorms } from './rows.js';
@@ -80,9 +81,9 @@ export async function retrainTied(model: tfl.LayersModel, { network, method }: V
     return names.map((name) => untied(name, model.getLayer(name).getWeights()[0]));
   }
   const before = names.map((name) => tfc.clone(model.getLayer(name).getWeights()[0]));
-  const tying = rowTying({ layers: [...names], preference: settings.preference });
-  await fit(model, settings.retraining, [tying]);
-  const layers = tying.report!.map(({ layer, rows, dead, clusters, labels }, i) => ({
+  const tying = tyingCallbacks(names, settings.clustering);
+  await fit(model, settings.retraining, tying);
+  const layers = tying.flatMap(({ report }) => report!).map(({ layer, rows, dead, clusters, labels }, i) => ({
     layer, rows, live: rows - dead, distinct: clusters, labels, norms: sortedNorms(before[i]), similarity: similarityByCluster(before[i], labels),
   })); // prettier-ignore
   tfc.dispose(before);
