@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, describe, expect, it } from 'vitest';
+import { tyingCallbacks, wardLabels } from '../../examples/growl-mnist/clustering.js';
 import { adjustedRandIndex, correlatedProblem, type CorrelatedResult } from '../../examples/growl-mnist/correlated.js';
 import { newNetwork, NETWORKS, PENALISED } from '../../examples/growl-mnist/networks.js';
 import { paretoVariants } from '../../examples/growl-mnist/pareto.js';
@@ -29,6 +30,24 @@ function syntheticRecord(): RunRecord {
   const pareto = paretoVariants(MNIST_SETTINGS.pareto, 1).map((variant, i) => ({ ...variant, validationError: 2, testError: 2 + 0.1 * i, fileBytes: 1000 - 10 * i, ratio: 20 + i, seconds: 1 }));
   return { format: RECORD_FORMAT, data: { origin: 'MNIST', train: 55000, validation: 5000, test: 10000 }, backend: 'made up', settings: MNIST_SETTINGS, networks, correlated, pareto };
 }
+
+describe("Ward's clusters", () => {
+  const at = (...points: number[][]) => points.map((point) => Float32Array.from(point));
+
+  it('merge what adds least to the squares about the means, down to the number that is asked for', () => {
+    const points = at([0, 0], [5, 5], [0.1, 0], [5, 5.2], [9, 0]);
+    expect(Array.from(wardLabels(points, 5))).toEqual([0, 1, 2, 3, 4]);
+    expect(adjustedRandIndex(Array.from(wardLabels(points, 3)), [0, 1, 0, 1, 2])).toBe(1);
+    const chain = at([0], [1], [2], [3.1], [4.1], [5.1], [6.5]);
+    expect(adjustedRandIndex(Array.from(wardLabels(chain, 2)), [0, 0, 0, 1, 1, 1, 1])).toBe(1);
+  });
+
+  it('are made of each layer by its own number, which must be given', () => {
+    expect(tyingCallbacks(['a', 'b'], { wardClusters: { a: 2, b: 3 } })).toHaveLength(2);
+    expect(tyingCallbacks(['a', 'b'], { preference: 0.5 })).toHaveLength(1);
+    expect(() => tyingCallbacks(['a', 'b'], { wardClusters: { a: 2 } })).toThrow("wardClusters: no number of clusters for layer 'b'. Give it in the settings.");
+  });
+});
 
 describe('correlated inputs', () => {
   it('are scored by the adjusted Rand index: 1 for equal partitions however numbered, 0 where all or nothing is one group, less for chance', () => {
