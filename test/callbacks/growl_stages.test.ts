@@ -16,7 +16,7 @@ import { missingKernelsForThisTest } from '../stock_kernels.js';
 const ROWS = 8;
 const glorot = (seed: number) => initializers.glorotUniform({ seed });
 const valuesOf = async (model: LayersModel, layer: string) => (await model.getLayer(layer).getWeights()[0].data()) as Float32Array;
-const fit = (model: LayersModel, x: tf.Tensor | tf.Tensor[], y: tf.Tensor, callbacks: Callback[], epochs: number) => model.fit(x, y, { epochs, batchSize: 8, shuffle: false, verbose: 0, callbacks });
+const fit = (model: LayersModel, x: tf.Tensor | tf.Tensor[], y: tf.Tensor, callbacks: Callback[], epochs: number) => model.fit(x, y, { epochs, batchSize: 16, shuffle: false, verbose: 0, callbacks });
 const alternately = (_: Float32Array, rows: Float32Array[]) => rows.map((__, i) => i % 2);
 
 /** Two inputs through one layer → their sum → two outputs. */
