@@ -13,6 +13,7 @@ export const EXAMPLES: Readonly<Record<string, string>> = {
   'recurrent-stacking': 'trains language models of one layer, one layer again and again, groups and six layers, and compares perplexity and bytes',
   'recursive-cifar': 'trains LruNet, template banks, gated depth, banks of parameters and Eigen’s networks on small images, part by part',
   'recursive-super-resolution': 'sharpens images by recursive networks (DRRN, DRCN, MemNet) beside an untied one and RDN, and compares them',
+  'shared-attention': 'trains language models whose layers share attention, and compares decoding speed and loss',
   'shift-detector': 'trains small networks on a hundred cases by soft weight sharing, weight decay and back-propagation',
   'universal-transformer': 'trains Universal Transformers, a Transformer and an LSTM to copy, reverse and add, and tests them on longer sequences',
   'tied-language-model': 'trains a language model with untied and tied embeddings, and compares perplexities and parameters',

@@ -66,6 +66,13 @@ export function toPng(svg: string, zoom = 1.5): Uint8Array {
     .asPng();
 }
 
+/** The numbers of all epochs, or some ten of many. */
+export function epochTicks(rows: readonly { epoch: number }[]): number[] {
+  const last = Math.max(...rows.map(({ epoch }) => epoch));
+  const step = Math.ceil(last / 12);
+  return Array.from({ length: Math.ceil(last / step) }, (_, i) => 1 + i * step);
+}
+
 export function escapeMarkup(text: string): string {
   return text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c] as string);
 }

@@ -116,6 +116,11 @@ export function windowsOf(ids: Int32Array, length: number, context: number): Win
   return { inputs, targets, rows, inputLength, length };
 }
 
+export function firstRows(windows: Windows, rows: number): Windows {
+  const { inputs, targets, inputLength, length } = windows;
+  return { ...windows, rows, inputs: inputs.subarray(0, rows * inputLength), targets: targets.subarray(0, rows * length) };
+}
+
 /** The rows of `windows` in a random order. */
 export function shuffled(windows: Windows, random: Random): Windows {
   const { inputs, targets, rows, inputLength, length } = windows;

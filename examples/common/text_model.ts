@@ -1,11 +1,11 @@
 /** Training and testing of models that predict the next token, whatever is inside of them. */
 import * as tfc from '@tensorflow/tfjs-core';
-import type * as tfl from '@tensorflow/tfjs-layers';
+import * as tfl from '@tensorflow/tfjs-layers';
 import { sparseCrossEntropy } from '../../src/losses/sparse_cross_entropy.js';
 import type { InterruptWatch } from './interrupt.js';
 import { withProgress } from './progress.js';
 import { seededRandom } from './random.js';
-import { shuffled, type Windows } from './text.js';
+import { firstRows, shuffled, type Windows } from './text.js';
 
 export interface EpochRecord {
   epoch: number;
@@ -74,24 +74,30 @@ export interface TextTraining {
   watch: InterruptWatch;
   /** Called after each epoch; where it returns true, earlier epochs are no longer candidates. */
   onEpoch?: (epoch: EpochRecord) => Promise<boolean>;
+  /** For the `fit` of each epoch, counted from 1: it trains for that one alone. */
+  callbacksOf?: (epoch: number) => tfl.Callback[];
+  /** Rows that an epoch sees, drawn anew for each; default: all. */
+  rowsPerEpoch?: number;
 }
 
 /** Trains epoch by epoch, and gives back the weights of the epoch that predicts held-out text best. */
-export async function trainText({ model, windows, validation, settings, label, seed, watch, onEpoch }: TextTraining): Promise<{ epochs: EpochRecord[]; best: Float32Array[] }> {
+export async function trainText({ model, windows, validation, settings, label, seed, watch, onEpoch, callbacksOf = () => [], rowsPerEpoch = windows.rows }: TextTraining): Promise<{ epochs: EpochRecord[]; best: Float32Array[] }> {
   const { epochs, patience, batchSize } = settings;
   const done: EpochRecord[] = [];
   let best: { validation: number; epoch: number; weights: Float32Array[] } | null = null;
-  const batches = Math.ceil(windows.rows / batchSize);
+  const rows = Math.min(rowsPerEpoch, windows.rows);
+  const batches = Math.ceil(rows / batchSize);
   const random = seededRandom(seed);
   await withProgress(label, epochs * batches, 0, async (progress) => {
     for (let epoch = 1; epoch <= epochs; epoch++) {
       // The host shuffles by Math.random, which takes no seed.
-      const { xs, ys } = toTensors(shuffled(windows, random));
+      const { xs, ys } = toTensors(firstRows(shuffled(windows, random), rows));
       const onBatchEnd = async (batch: number) => {
         progress.update((epoch - 1) * batches + batch + 1);
         await watch.check();
       };
-      const { history } = await model.fit(xs, ys, { batchSize, shuffle: false, verbose: 0, callbacks: { onBatchEnd } }).finally(() => tfc.dispose([xs, ys]));
+      const observer = new tfl.CustomCallback({ onBatchEnd });
+      const { history } = await model.fit(xs, ys, { batchSize, shuffle: false, verbose: 0, callbacks: [observer, ...callbacksOf(epoch)] }).finally(() => tfc.dispose([xs, ys]));
       const record = { epoch, loss: history.loss[0] as number, validation: await perplexity(model, validation, batchSize) };
       done.push(record);
       if ((await onEpoch?.(record)) === true) best = null;

@@ -10,7 +10,7 @@ import type { ReportFiles } from './report_files.js';
 import { parsedRecord, positiveInteger, runVariants, textTable } from './variant_runs.js';
 
 /** What a run leaves behind, as plain JSON: a stopped run goes on from it, the report is made of it. */
-export interface VariantRecord<Settings, Run, About = unknown> {
+export interface VariantRecord<Settings, Run, About = unknown, Measured = unknown> {
   format: string;
   /** What was trained on, for the report. */
   data: About;
@@ -20,9 +20,11 @@ export interface VariantRecord<Settings, Run, About = unknown> {
   settings: Settings;
   seeds: number[];
   runs: Run[];
+  /** What was measured of all variants together, after the runs. */
+  measured?: Measured;
 }
 
-export interface VariantExample<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About> {
+export interface VariantExample<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About, Measured> {
   name: string;
   description: string;
   /** Of the record; a number at its end counts versions. */
@@ -34,12 +36,14 @@ export interface VariantExample<Variant extends string, Run extends { seed: numb
   load(directory: string | null): { data: Data; settings: Settings; about: About; line: string };
   variants(settings: Settings): readonly Variant[];
   run(job: { data: Data; settings: Settings; watch: InterruptWatch }, variant: Variant, seed: number): Promise<Run>;
-  headline(record: VariantRecord<Settings, Run, About>): string;
+  /** After the last run: what variants have to be measured side by side for. */
+  measure?(record: VariantRecord<Settings, Run, About, Measured>): Promise<Measured>;
+  headline(record: VariantRecord<Settings, Run, About, Measured>): string;
   /** For a terminal: a head and rows. */
-  table(record: VariantRecord<Settings, Run, About>): string[][];
+  table(record: VariantRecord<Settings, Run, About, Measured>): string[][];
   /** The last line of --json. */
-  summarize(record: VariantRecord<Settings, Run, About>): unknown;
-  writeReport(record: VariantRecord<Settings, Run, About>, directory: string): ReportFiles;
+  summarize(record: VariantRecord<Settings, Run, About, Measured>): unknown;
+  writeReport(record: VariantRecord<Settings, Run, About, Measured>, directory: string): ReportFiles;
 }
 
 interface Options {
@@ -56,8 +60,8 @@ interface Options {
 
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
-export function variantCommand<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About>(
-  example: VariantExample<Variant, Run, Settings, Data, About>,
+export function variantCommand<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About, Measured>(
+  example: VariantExample<Variant, Run, Settings, Data, About, Measured>,
 ): Command {
   const { name, description, data, setting } = example;
   const command = new Command(name).description(description);
@@ -76,8 +80,8 @@ export function variantCommand<Variant extends string, Run extends { seed: numbe
     .action((options: Options) => main(example, options));
 }
 
-async function main<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About>(example: VariantExample<Variant, Run, Settings, Data, About>, options: Options): Promise<void> {
-  type Saved = VariantRecord<Settings, Run, About>;
+async function main<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About, Measured>(example: VariantExample<Variant, Run, Settings, Data, About, Measured>, options: Options): Promise<void> {
+  type Saved = VariantRecord<Settings, Run, About, Measured>;
   const { name, format } = example;
   const read = (path: string) => parsedRecord<Saved>(name, format, readFileSync(path, 'utf8'), path);
   const report = (record: Saved, directory: string) => {
@@ -116,6 +120,8 @@ async function main<Variant extends string, Run extends { seed: number; variant:
     process.exitCode = 130;
     return;
   }
+  if (example.measure !== undefined) record.measured = await example.measure(record);
+  writeFileSync(path, JSON.stringify(record));
   say(`\n${example.headline(record)}\n\n${textTable(example.table(record))}\n`);
   report(record, out);
   if (options.json) console.log(JSON.stringify(example.summarize(record)));

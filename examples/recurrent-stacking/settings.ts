@@ -27,7 +27,7 @@ export interface Settings {
 
 export const SETTINGS: Settings = {
   model: { width: 64, heads: 4, depth: 6, dropout: 0, length: 64 },
-  training: { epochs: 2, patience: 2, batchSize: 16, learningRate: 2e-3, tokens: 0 },
+  training: { epochs: 1, patience: 2, batchSize: 16, learningRate: 2e-3, tokens: 0 },
   compression: { bits: 5 },
 };
 

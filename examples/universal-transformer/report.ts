@@ -9,7 +9,7 @@ import { LABELS, MODELS } from './settings.js';
 /** Writes report.html and report.png into `directory` and returns their paths. */
 export const writeReport = (record: RunRecord, directory: string): ReportFiles => writeReportFiles(directory, renderHtml(record), renderPictures(record));
 
-export const renderPictures = (record: RunRecord): string => composePanels(headline(record), figureRows(record));
+export const renderPictures = (record: RunRecord): string => composePanels('Copy, reverse and addition on sequences longer than those trained on', figureRows(record));
 
 const percent = (share: number) => (100 * share).toFixed(1);
 
