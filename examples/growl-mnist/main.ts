@@ -29,6 +29,7 @@ interface Options {
   seeds?: number;
   firstSeed: number;
   parts?: Part[];
+  methods?: Method[];
   out: string;
   resume?: boolean;
   reportOnly?: string;
@@ -48,10 +49,11 @@ export function command(): Command {
     .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
     .option('--seeds <count>', 'repeat 784-300-10 and LeNet with this many seeds (default: 3 with --data, else 1)', positiveInteger)
     .option('--first-seed <seed>', 'the first of them', positiveInteger, 1)
-    .option('--parts <list>', `of ${PARTS.join(',')} (default: all that there is data for; without --data mlp,correlated)`, partList)
+    .option('--parts <list>', `of ${PARTS.join(',')} (default: all that there is data for; without --data mlp,correlated)`, listOf(PARTS))
+    .option('--methods <list>', `of ${METHODS.join(',')}: which to train the networks with (default: all)`, listOf(METHODS))
     .addOption(new Option('--out <dir>', 'where models, record and report go').default(defaultOutput('growl-mnist'), 'examples/out/growl-mnist'))
     .option('--resume', 'go on with the run in --out: what is trained already is kept')
-    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts(['resume', 'backend', 'out', 'json', 'seeds', 'firstSeed', 'parts']))
+    .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts(['resume', 'backend', 'out', 'json', 'seeds', 'firstSeed', 'parts', 'methods']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
     .action(main);
@@ -87,7 +89,7 @@ async function runAll(record: RunRecord, data: DataSet, options: Options, out: s
   const mnist = lazily(() => newBench(data, out, watch));
   const fashion = lazily(() => newBench(fashionData(options.fashion, record.settings.vggImages), out, watch));
   const count = options.seeds ?? (options.data === undefined ? 1 : 3);
-  const tasks = tasksOf(record, parts, Array.from({ length: count }, (_, i) => options.firstSeed + i), watch);
+  const tasks = tasksOf(record, parts, options.methods ?? METHODS, Array.from({ length: count }, (_, i) => options.firstSeed + i), watch);
   say(`${data.origin}: ${countOf(data.train)} images to train, ${countOf(data.validation)} held out, ${countOf(data.test)} to test. ${tasks.length} trainings to do. Backend: ${record.backend}.`);
   try {
     for (const { part, run } of tasks) {
@@ -103,7 +105,7 @@ async function runAll(record: RunRecord, data: DataSet, options: Options, out: s
   }
 }
 
-function tasksOf(record: RunRecord, parts: readonly Part[], seeds: readonly number[], watch: InterruptWatch): { part: Part; run: Task }[] {
+function tasksOf(record: RunRecord, parts: readonly Part[], methods: readonly Method[], seeds: readonly number[], watch: InterruptWatch): { part: Part; run: Task }[] {
   const { settings } = record;
   const tasks: { part: Part; run: Task }[] = [];
   const add = (part: Part, done: boolean, run: Task) => void (!done && parts.includes(part) && tasks.push({ part, run }));
@@ -114,7 +116,7 @@ function tasksOf(record: RunRecord, parts: readonly Part[], seeds: readonly numb
     const own = settings.networks[network];
     // Seed by seed, so that a run that is stopped has whole comparisons.
     for (const seed of network === 'vgg' ? [1] : seeds) {
-      for (const method of METHODS.filter((name: Method) => own.methods[name] !== undefined)) {
+      for (const method of METHODS.filter((name) => methods.includes(name) && own.methods[name] !== undefined)) {
         const variant = { network, method, seed };
         add(network, record.networks.some((result) => isOf(result, variant)), async (bench) => void record.networks.push(await runVariant(bench(), own, variant)));
       }
@@ -154,9 +156,11 @@ function continued(record: RunRecord, data: DataSet, path: string): RunRecord {
   throw new Error(`--resume: ${path} is of ${record.data.origin} (${record.data.train} images), and this run of ${data.origin} (${countOf(data.train)}). Give the same --data.`);
 }
 
-function partList(text: string): Part[] {
-  const parts = text.split(',');
-  const unknown = parts.find((part) => !PARTS.includes(part as Part));
-  if (unknown !== undefined) throw new InvalidArgumentError(`expected some of ${PARTS.join(',')}, got '${unknown}'.`);
-  return parts as Part[];
+function listOf<T extends string>(known: readonly T[]): (text: string) => T[] {
+  return (text) => {
+    const names = text.split(',');
+    const unknown = names.find((name) => !known.includes(name as T));
+    if (unknown !== undefined) throw new InvalidArgumentError(`expected some of ${known.join(',')}, got '${unknown}'.`);
+    return names as T[];
+  };
 }

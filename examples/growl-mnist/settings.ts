@@ -105,8 +105,8 @@ export const MNIST_SETTINGS: Settings = {
     // First settings, not yet chosen among others on held-out images; so are those of the VGG-like network and of the mixture prior.
     lenet: {
       batchSize: 256,
-      training: { epochs: 16, learningRate: 0.02, finalLearningRate: 0.004 },
-      retraining: { epochs: 8, learningRate: 0.01, finalLearningRate: 0.001 },
+      training: { epochs: 16, learningRate: 0.02, finalLearningRate: 0.002 },
+      retraining: { epochs: 16, learningRate: 0.01, finalLearningRate: 0.0005 },
       clustering: { wardClusters: { dense_1: 40, dense_2: 60 } },
       methods: methods(3, 0.004, 4, 0.01),
     },
