@@ -133,7 +133,7 @@ describe('the packed package', () => {
     assert.equal(command('verify', 'model', 'small.tfws', '--backend', 'cpu', '--tolerance', '0').status, 1);
     assert.equal(command('inspect', 'nothing.json').status, 2);
     const licences = readFileSync(join(installed, 'dist/cli-licences.txt'), 'utf8');
-    for (const name of ['commander', 'cli-progress']) assert.match(licences, new RegExp(`^${name} [0-9]`, 'm'));
+    for (const name of ['commander', 'cli-progress', 'csv-parse']) assert.match(licences, new RegExp(`^${name} [0-9]`, 'm'));
     const version = command('--version');
     assert.equal(version.stdout.trim(), JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')).version);
   });

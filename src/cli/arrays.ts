@@ -1,20 +1,29 @@
-/** Reads arrays that users have: NumPy's .npy, or nested arrays in .json. */
+/** Reads arrays that users have: NumPy's .npy, IDX files (MNIST's format, gzipped or not), tables in .csv, or nested arrays in .json. */
 import { readFile } from 'node:fs/promises';
+import { gunzipSync } from 'node:zlib';
+import { parse } from 'csv-parse/sync';
 
 export interface NumberArray {
   shape: number[];
   values: Float32Array;
+  /** Names of the columns of a table that has them. */
+  columns?: string[];
 }
 
-/** @throws Error if the file is neither, or of a type or order that is not supported. */
+/** @throws Error if the file is none of these, or of a type or order that is not supported. */
 export async function readArray(path: string): Promise<NumberArray> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    const read = await readFile(path);
+    // Arrays of their own: slices of a Buffer share its memory.
+    bytes = new Uint8Array(/\.gz$/i.test(path) ? gunzipSync(read) : read);
   } catch (error) {
     throw new Error(`'${path}' cannot be read: ${(error as Error).message}.`, { cause: error });
   }
-  return /\.json$/i.test(path) ? parseJson(path, bytes) : parseNpy(path, bytes);
+  const name = path.replace(/\.gz$/i, '');
+  if (/\.json$/i.test(name)) return parseJson(path, bytes);
+  if (/\.csv$/i.test(name)) return parseCsv(path, bytes);
+  return bytes[0] === 0 && bytes[1] === 0 ? parseIdx(path, bytes) : parseNpy(path, bytes);
 }
 
 function parseJson(path: string, bytes: Uint8Array): NumberArray {
@@ -33,6 +42,45 @@ function parseJson(path: string, bytes: Uint8Array): NumberArray {
   return { shape, values: Float32Array.from(flat as number[]) };
 }
 
+/** One sample a row; a first row that is no numbers names the columns. */
+function parseCsv(path: string, bytes: Uint8Array): NumberArray {
+  let rows: string[][];
+  try {
+    rows = parse(bytes, { bom: true, skip_empty_lines: true, trim: true });
+  } catch (error) {
+    throw new Error(`'${path}' is not a table of commas: ${(error as Error).message}.`, { cause: error });
+  }
+  const numeric = (cell: string): boolean => cell !== '' && Number.isFinite(Number(cell));
+  const columns = rows.length > 0 && !rows[0].every(numeric) ? rows.shift() : undefined;
+  if (rows.length === 0) throw new Error(`'${path}' holds no rows of numbers.`);
+  rows.forEach((row, r) => {
+    const wrong = row.findIndex((cell) => !numeric(cell));
+    if (wrong >= 0) throw new Error(`'${path}': row ${r + 1}${columns === undefined ? '' : ' below the names'}, column ${columns?.[wrong] ?? wrong + 1} is '${row[wrong]}', no number. Turn categories into numbers first, and leave no gaps.`);
+  });
+  return { shape: [rows.length, rows[0].length], values: Float32Array.from(rows.flat(), Number), ...(columns === undefined ? {} : { columns }) };
+}
+
+/** Element types of IDX files; all but the first big-endian. */
+const IDX_TYPES: Record<number, { width: number; get: (view: DataView, at: number) => number }> = {
+  0x08: { width: 1, get: (view, at) => view.getUint8(at) },
+  0x09: { width: 1, get: (view, at) => view.getInt8(at) },
+  0x0b: { width: 2, get: (view, at) => view.getInt16(at) },
+  0x0c: { width: 4, get: (view, at) => view.getInt32(at) },
+  0x0d: { width: 4, get: (view, at) => view.getFloat32(at) },
+  0x0e: { width: 8, get: (view, at) => view.getFloat64(at) },
+};
+
+function parseIdx(path: string, bytes: Uint8Array): NumberArray {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const type = IDX_TYPES[bytes[2]] as (typeof IDX_TYPES)[number] | undefined;
+  const start = 4 + 4 * bytes[3];
+  if (type === undefined || bytes.length < start) throw new Error(`'${path}' begins as an IDX file, but its header is damaged.`);
+  const shape = Array.from({ length: bytes[3] }, (_, i) => view.getUint32(4 + 4 * i));
+  const count = shape.reduce((a, b) => a * b, 1);
+  if (bytes.length - start !== count * type.width) throw new Error(`'${path}' should hold ${count * type.width} bytes of numbers, but has ${bytes.length - start}. Get the file again.`);
+  return { shape, values: Float32Array.from({ length: count }, (_, i) => type.get(view, start + i * type.width)) };
+}
+
 const READERS: Record<string, (buffer: ArrayBufferLike) => ArrayLike<number>> = {
   '<f4': (b) => new Float32Array(b), '<f8': (b) => new Float64Array(b), '|u1': (b) => new Uint8Array(b), '|i1': (b) => new Int8Array(b), '|b1': (b) => new Uint8Array(b),
   '<u2': (b) => new Uint16Array(b), '<i2': (b) => new Int16Array(b), '<i4': (b) => new Int32Array(b), '<u4': (b) => new Uint32Array(b),
@@ -41,9 +89,9 @@ const READERS: Record<string, (buffer: ArrayBufferLike) => ArrayLike<number>> = 
 
 function parseNpy(path: string, bytes: Uint8Array): NumberArray {
   const fail = (why: string): never => {
-    throw new Error(`'${path}' ${why}. Save it with numpy.save('x.npy', x.astype('float32')), or give nested arrays as .json.`);
+    throw new Error(`'${path}' ${why}. Save it with numpy.save('x.npy', x.astype('float32')), or give an IDX file, a table as .csv, or nested arrays as .json.`);
   };
-  if (String.fromCharCode(...bytes.slice(1, 6)) !== 'NUMPY') fail('is neither .npy nor .json');
+  if (String.fromCharCode(...bytes.slice(1, 6)) !== 'NUMPY') fail('is none of .npy, IDX, .csv and .json');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const wide = bytes[6] > 1;
   const start = wide ? 12 : 10;

@@ -2,9 +2,10 @@
 /** The executable. */
 import { version } from '../../package.json';
 import { run } from './main.js';
+import type { LoadPackage } from './retrain.js';
 
 // What was downloaded is removed on exit.
 process.once('SIGINT', () => process.exit(130));
 // Layers of this package must be known where a model is run; by its name, so that there is one copy of each class.
-const registerLayers = (): Promise<unknown> => import(['tfjs', 'weight', 'sharing'].join('-'));
-process.exitCode = await run(process.argv.slice(2), version, registerLayers);
+const loadPackage = (): ReturnType<LoadPackage> => import(['tfjs', 'weight', 'sharing'].join('-')) as ReturnType<LoadPackage>;
+process.exitCode = await run(process.argv.slice(2), version, loadPackage);

@@ -5,6 +5,7 @@ import { mergeIfRounded } from '../compress_model/merge_statistics.js';
 import { resolveOptions, type CompressionOptions } from '../compress_model/options.js';
 import { tensorBytes } from '../compress_model/packed_tensor.js';
 import type { CompressionReport } from '../compress_model/report.js';
+import type { RetrainingReport } from '../compress_model/retrain.js';
 import { tensorValues } from '../compress_model/tensor_values.js';
 import { deploymentSource, type WeightSource } from '../compress_model/weight_source.js';
 import { checkTopology } from '../compression/topology_check.js';
@@ -14,38 +15,41 @@ import { openModel, type OpenedModel } from './open_model.js';
 import type { Output } from './output.js';
 import { startProgress } from './progress.js';
 import { compressionPage, histogram, type Histogram } from './report_html.js';
+import { checkWithoutData, retrain, type LoadPackage, type RetrainFlags } from './retrain.js';
 import { givenInputs, loadModel, randomInputs } from './run_model.js';
 import { formatBytes, formatNumber, formatTable, shorten } from './table.js';
 import { checkDirectoryTarget, checkFileTarget, checkTarget, writeBytes, writeStockModel } from './write_model.js';
 
-export interface CompressFlags extends Omit<CompressionOptions, 'format' | 'onProgress' | 'initialization'> {
+export interface CompressFlags extends Omit<CompressionOptions, 'format' | 'onProgress' | 'initialization'>, RetrainFlags {
   init?: CompressionOptions['initialization'];
   stock?: boolean;
   measure?: boolean;
   inputs?: string[];
   samples: number;
-  seed: number;
-  backend?: string;
   report?: string;
   dryRun?: boolean;
   force?: boolean;
 }
 
-export async function compress(source: string, out: string, flags: CompressFlags, output: Output): Promise<void> {
+export async function compress(source: string, out: string, flags: CompressFlags, output: Output, loadPackage: LoadPackage): Promise<void> {
   const { bits, ratio, maxError, method, init, perChannel, preserveSparsity, skip, vectors, stock = false, force = false } = flags;
   const progress = startProgress(output.quiet);
   const given = { bits, ratio, maxError, method, initialization: init, perChannel, preserveSparsity, skip, vectors, format: stock ? 'stock' : 'tfws', onProgress: progress.update } as const;
-  const options = resolveOptions(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as CompressionOptions;
+  const options = resolveOptions(chosen);
+  const { data } = flags;
+  if (data === undefined) checkWithoutData(flags);
+  else if (flags.measure || flags.inputs !== undefined) throw new Error('with --data outputs are measured on its inputs. Leave out --measure and --inputs.');
   const opened = await openModel(source);
   checkTopology({ ...opened.artifacts, modelTopology: opened.format === 'graph-model' ? undefined : opened.artifacts.modelTopology, weightSpecs: opened.format === 'graph-model' ? [] : opened.artifacts.weightSpecs }, `'${source}'`);
   const target = stock ? checkDirectoryTarget(out, opened.files, force) : checkFileTarget(out, opened.files, force);
   const reportTarget = flags.report === undefined ? null : checkTarget(flags.report, [...opened.files, target], force);
 
   const deployed = await mergeIfRounded(deploymentSource(opened), options);
-  let result: CompressedSource;
+  let result: CompressedSource & { retraining?: RetrainingReport };
   const measuring = await startMeasuring({ ...opened, ...deployed }, flags, output);
   try {
-    result = await compressSource(deployed, options, measuring?.outputs ?? null);
+    result = data === undefined ? await compressSource(deployed, options, measuring?.outputs ?? null) : await retrain(opened, chosen, { ...flags, data }, loadPackage, output);
   } finally {
     progress.stop();
     measuring?.dispose();
@@ -61,9 +65,9 @@ export async function compress(source: string, out: string, flags: CompressFlags
     const page = /\.json$/i.test(reportTarget) ? `${JSON.stringify(report, null, 2)}\n` : compressionPage(source, report, await histograms(deployed, result));
     await writeBytes(reportTarget, page);
   }
-  output.json({ input: source, inputBytes: opened.bytes, output: flags.dryRun ? null : target, outputBytes: written, ...report });
+  output.json({ input: source, inputBytes: opened.bytes, output: flags.dryRun ? null : target, outputBytes: written, ...report, ...(result.retraining === undefined ? {} : { retraining: result.retraining }) });
   output.text(compressionTable(report));
-  output.text(`${formatBytes(opened.bytes)} → ${formatBytes(written)}${report.gzipBytes === null ? '' : ` (${formatBytes(report.gzipBytes)} after gzip)`}, ratio ${report.ratio.toFixed(2)} to float32 weights, relative error ${formatNumber(report.relativeError)}, largest change of a weight ${formatNumber(report.maxDeviation)}`);
+  output.text(`${formatBytes(opened.bytes)} → ${formatBytes(written)}${report.gzipBytes === null ? '' : ` (${formatBytes(report.gzipBytes)} after gzip)`}, ratio ${report.ratio.toFixed(2)} to float32 weights, relative error ${result.retraining === undefined ? '' : 'of coding what was trained '}${formatNumber(report.relativeError)}, largest change of a weight ${formatNumber(report.maxDeviation)}`);
   output.text(flags.dryRun ? 'Nothing was written (--dry-run).' : `Wrote ${target}${reportTarget === null ? '' : ` and ${reportTarget}`}. Check outputs with: tfjs-weight-sharing verify ${source} ${target}`);
 }
 

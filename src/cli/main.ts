@@ -8,6 +8,7 @@ import { BACKENDS } from './backend.js';
 import { compress, type CompressFlags } from './compress.js';
 import { decompress, inspect, report, verify, type VerifyFlags } from './other_commands.js';
 import { makeOutput } from './output.js';
+import type { LoadPackage } from './retrain.js';
 
 interface Shared {
   json?: boolean;
@@ -28,8 +29,8 @@ const count = (text: string): number => {
 
 const MODEL = 'model.json, .tfws file, directory of one, or http(s) URL';
 
-/** `exit` sets the exit code; `registerLayers` is called before a model is run. */
-function makeProgram(version: string, exit: (code: number) => void, registerLayers: () => Promise<unknown>): Command {
+/** `exit` sets the exit code; `loadPackage` is called before a model is run, so that its layers are known. */
+function makeProgram(version: string, exit: (code: number) => void, loadPackage: LoadPackage): Command {
   const program = new Command('tfjs-weight-sharing')
     .description('Makes trained TensorFlow.js models smaller, and looks into them.')
     .version(version)
@@ -45,17 +46,20 @@ function makeProgram(version: string, exit: (code: number) => void, registerLaye
       .exitOverride();
   const runOptions = (of: Command): Command =>
     of
-      .option('--inputs <files...>', 'inputs of the model, one file each: .npy, or nested arrays in .json')
+      .option('--inputs <files...>', 'inputs of the model, one file each: .npy, IDX, .csv, or nested arrays in .json')
       .option('--samples <n>', 'number of random samples without --inputs', count, 32)
       .option('--seed <n>', 'of the random samples', count, 1)
       .addOption(new Option('--backend <name>', 'instead of the fastest that is installed').choices(BACKENDS));
 
   runOptions(
-    command('compress', 'compresses a model without retraining it', [
+    command('compress', 'compresses a model, without data or with', [
       'compress model/model.json small.tfws --ratio 10',
       'compress https://example.org/model.json small.tfws --bits 4 --report report.html',
       'compress model/ small/ --stock --max-error 0.05      # loads with stock tfjs',
       'compress model/ small.tfws --ratio 12 --measure --skip "embedding*"',
+      'compress model/ small.tfws --data x.npy labels.npy --epochs 30             # retrains by soft weight sharing',
+      'compress model/ small.tfws --ratio 16 --data train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz --divide 255',
+      'compress model/ small.tfws --bits 3 --data table.csv --target price --metric loss',
     ])
       .argument('<model>', MODEL)
       .argument('<out>', '.tfws file, or its directory; with --stock a directory')
@@ -70,12 +74,27 @@ function makeProgram(version: string, exit: (code: number) => void, registerLaye
       .addOption(new Option('--vectors <how>', 'biases and other vectors: to 11 significant bits, or as they are').choices(['round', 'keep']))
       .option('--stock', 'write model.json and shards that any tfjs loads (uint8, uint16, float16)')
       .option('--measure', 'share out bytes by measured outputs on random samples (needs a backend)')
+      .option('--data <files...>', 'retrain on samples: inputs, then targets, one file each (.npy, IDX, .csv, .json; class numbers are taken), or a .csv with --target')
+      .option('--target <column>', 'name or number of the column of a table that is the target')
+      .option('--validation <files...>', 'held-out samples, as --data (default: a part of --data)')
+      .option('--hold-out <share>', 'part of --data that is held out', number, 0.2)
+      .option('--divide <x>', 'divide inputs by this, e.g. 255 for bytes', number)
+      .addOption(new Option('--retrain <how>', 'softSharing, which decides on the size itself (default), or clusters: values of the codebooks (default with --bits, --ratio, --max-error)').choices(['softSharing', 'clusters']))
+      .option('--epochs <n>', 'of soft weight sharing (default 40), or at most of fine-tuning (default 10)', count)
+      .option('--loss <name>', 'as for model.compile (default: what the model was saved with, or categoricalCrossentropy for classes)')
+      .option('--metric <name>', 'by which the best epoch is chosen on held-out samples (default: accuracy for classes, else loss)')
+      .option('--patience <n>', 'fine-tuning ends after so many epochs without an improvement (default 3)', count)
+      .option('--batch-size <n>', 'default 128', count)
+      .option('--learning-rate <x>', "Adam's (default 5e-4, or 1e-4 of fine-tuning)", number)
+      .addOption(new Option('--aggregation <how>', 'how steps of equal weights become one').choices(['average', 'sum']))
+      .option('--straight-through', 'weights may take another value of their codebook while that is fine-tuned')
+      .option('--tau <x>', 'weight of the prior in soft weight sharing: larger is smaller (default 0.02)', number)
       .option('--report <file>', 'write a report, .html or .json')
       .option('--dry-run', 'do everything but write the model')
       .option('--force', 'replace an output that exists'),
   ).action(async (model: string, out: string, { preserveSparsity, ...flags }: CompressFlags & Shared) => {
-    if (flags.measure || flags.inputs !== undefined) await registerLayers();
-    await compress(model, out, { ...flags, ...(preserveSparsity === false ? { preserveSparsity } : {}) }, makeOutput(flags));
+    if (flags.measure || flags.inputs !== undefined) await loadPackage();
+    await compress(model, out, { ...flags, ...(preserveSparsity === false ? { preserveSparsity } : {}) }, makeOutput(flags), loadPackage);
   });
 
   command('inspect', 'shows what a model holds', ['inspect model.json', 'inspect small.tfws --json'])
@@ -97,7 +116,7 @@ function makeProgram(version: string, exit: (code: number) => void, registerLaye
       .argument('<second>', MODEL)
       .option('--tolerance <x>', 'largest relative error of an output, ‖a − b‖ / ‖a‖', number, 0.1),
   ).action(async (first: string, second: string, flags: VerifyFlags & Shared) => {
-    await registerLayers();
+    await loadPackage();
     if (!(await verify(first, second, flags, makeOutput(flags)))) exit(1);
   });
 
@@ -110,10 +129,10 @@ function makeProgram(version: string, exit: (code: number) => void, registerLaye
 }
 
 /** Runs the command line; returns the exit code. */
-export async function run(args: readonly string[], version: string, registerLayers: () => Promise<unknown> = async () => undefined): Promise<number> {
+export async function run(args: readonly string[], version: string, loadPackage: LoadPackage): Promise<number> {
   let code = 0;
   try {
-    await makeProgram(version, (wanted) => (code = wanted), registerLayers).parseAsync([...args], { from: 'user' });
+    await makeProgram(version, (wanted) => (code = wanted), loadPackage).parseAsync([...args], { from: 'user' });
     return code;
   } catch (error) {
     // Help and version end so, too; commander has printed what it had to say.

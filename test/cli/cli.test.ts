@@ -25,7 +25,7 @@ async function tfws(...args: string[]): Promise<{ code: number; out: string; err
   const catchInto = (key: 'out' | 'err') => ((text: string) => ((printed[key] += text), true)) as never;
   const spies = [vi.spyOn(process.stdout, 'write').mockImplementation(catchInto('out')), vi.spyOn(process.stderr, 'write').mockImplementation(catchInto('err'))];
   try {
-    return { code: await run(args, '1.2.3'), ...printed };
+    return { code: await run(args, '1.2.3', () => import('../../src/index.js')), ...printed };
   } finally {
     for (const spy of spies) spy.mockRestore();
   }

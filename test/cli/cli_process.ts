@@ -1,5 +1,6 @@
 /** The command as a process of its own, bundled by the test. */
 import { run } from '../../src/cli/main.js';
+import type { LoadPackage } from '../../src/cli/retrain.js';
 
 process.once('SIGINT', () => process.exit(130));
-process.exitCode = await run(process.argv.slice(2), '0.0.0');
+process.exitCode = await run(process.argv.slice(2), '0.0.0', () => Promise.resolve({}) as unknown as ReturnType<LoadPackage>);
