@@ -3,25 +3,35 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { variableOf, type LayerVariable } from '../host.js';
 import { dot } from '../layers/orthogonal_rows.js';
-import type { Stage } from './template_stages.js';
+import type { Unit } from './template_blocks.js';
 
-export interface FoldedWeights {
+/** Of one place in a block, for all recursions. */
+export interface FoldedUnit {
   /** ‖W_l − c_l W‖ / ‖W_l‖ of each layer. */
   errors: number[];
-  /** New ones at each call, in the order of the layer: kernel, γ, β, and with statistics means and variances, a row for each recursion. */
-  tensors(): Tensor[];
+  /** [rows, columns, inputs, filters] */
+  kernel: { values: Float32Array; shape: number[] };
+  /** γ, β, and with statistics means and variances: [recursions][filters] each. */
+  affine: number[][][];
 }
 
-/** @param rows coefficients of the stages' convolutions, [stages][templates] */
-export async function foldedWeights(stages: readonly Stage[], rows: readonly number[][]): Promise<FoldedWeights> {
-  const bank = variableOf(stages[0].conv.bank!.kernel!);
+/** @param rows coefficients of the units' convolutions, [recursions][templates] */
+export async function foldedUnit(units: readonly Unit[], rows: readonly number[][]): Promise<FoldedUnit> {
+  const bank = variableOf(units[0].conv.bank!.kernel!);
   const templates = (await bank.data()) as Float32Array;
   const { direction, factors, errors } = sharedDirection(rows, gramOf(templates, rows[0].length));
   const size = templates.length / direction.length;
-  const kernel = Float32Array.from({ length: size }, (_, i) => direction.reduce((sum, alpha, k) => sum + alpha * templates[k * size + i], 0));
-  const affine = await Promise.all(stages.map((stage, l) => affineOf(stage, factors[l])));
-  const shape = bank.shape.slice(1);
-  return { errors, tensors: () => [tfc.tensor(kernel, shape), ...affine[0].map((_, w) => tfc.tensor2d(affine.map((each) => Array.from(each[w]))))] };
+  const values = Float32Array.from({ length: size }, (_, i) => direction.reduce((sum, alpha, k) => sum + alpha * templates[k * size + i], 0));
+  const each = await Promise.all(units.map((unit, l) => affineOf(unit, factors[l])));
+  return { errors, kernel: { values, shape: bank.shape.slice(1) }, affine: each[0].map((_, w) => each.map((weights) => Array.from(weights[w]))) };
+}
+
+/** The weights of the recursive layer, new tensors, in its order: those that are trained, part by part, then means and variances. */
+export function foldedTensors(units: readonly FoldedUnit[]): Tensor[] {
+  return [
+    ...units.flatMap(({ kernel, affine }) => [tfc.tensor(kernel.values, kernel.shape), ...affine.slice(0, 2).map((rows) => tfc.tensor2d(rows))]),
+    ...units.flatMap(({ affine }) => affine.slice(2).map((rows) => tfc.tensor2d(rows))),
+  ];
 }
 
 /** ⟨T_k, T_l⟩ of the templates [K, size]. */
@@ -50,7 +60,7 @@ export function sharedDirection(rows: readonly number[][], gram: readonly number
 }
 
 /** γ, β, mean and variance of a recursion whose kernel is the layer's over c; γ and β alone without batch normalisation. Each [filters]. */
-async function affineOf({ conv, norm }: Stage, c: number): Promise<Float32Array[]> {
+async function affineOf({ conv, norm }: Unit, c: number): Promise<Float32Array[]> {
   const filters = conv.plan.filters;
   const read = async (weight: LayerVariable | null, missing: number): Promise<Float32Array> =>
     weight === null ? new Float32Array(filters).fill(missing) : ((await variableOf(weight).data()) as Float32Array);

@@ -58,7 +58,7 @@ describe('foldTemplates', () => {
     const model = chain(kind, PARALLEL);
     const before = await predicted(model);
     const { model: small, folded, kept, parametersBefore, parametersAfter } = await foldTemplates(model);
-    expect(folded).toMatchObject([{ name: 'conv0_folded', layers: ['conv0', 'conv1', 'conv2'] }]);
+    expect(folded).toMatchObject([{ name: 'conv0_folded', recursions: 3, layers: ['conv0', 'conv1', 'conv2'] }]);
     expect(folded[0].similarity).toBeCloseTo(1, 6);
     expect(folded[0].kernelError).toBeLessThan(1e-6);
     expect(kept).toEqual([]);
@@ -123,6 +123,56 @@ describe('foldTemplates', () => {
     expectNear('outputs', await predicted(small), await predicted(model), 1e-5);
   });
 
+  /** Blocks of two convolutions, as in a residual network; the second ones may have a bank of their own. */
+  function residualNetwork(rows: readonly (readonly [number[], number[]])[], { banks = 1, norm = true } = {}): LayersModel {
+    const given = input({ shape: [5, 5, CHANNELS] });
+    const bank = Array.from({ length: banks }, (_, b) => bankOf({ name: `bank${b}` }).apply(given) as SymbolicTensor);
+    const normalized = (y: SymbolicTensor, name: string) => (norm ? (layers.batchNormalization({ name }).apply(y) as SymbolicTensor) : y);
+    let h = layers.activation({ activation: 'tanh', name: 'stem' }).apply(given) as SymbolicTensor;
+    for (const [l] of rows.entries()) {
+      const first = normalized(conv(`first${l}`).apply([h, bank[0]]) as SymbolicTensor, `norm_a${l}`);
+      const second = normalized(conv(`second${l}`).apply([layers.reLU({ name: `inner${l}` }).apply(first) as SymbolicTensor, bank[banks - 1]]) as SymbolicTensor, `norm_b${l}`);
+      h = layers.activation({ activation: 'relu', name: `outer${l}` }).apply(layers.add({ name: `add${l}` }).apply([h, second]) as SymbolicTensor) as SymbolicTensor;
+    }
+    return settle(functionalModel({ inputs: given, outputs: h }), Object.fromEntries(rows.flatMap(([a, b], l) => [[`first${l}`, a], [`second${l}`, b]])));
+  }
+  const blocks = (): [number[], number[]][] => [[[1, 0.5], [0.2, 1]], [[-2, -1], [0.1, 0.5]], [[0.5, 0.25], [-0.3, -1.5]]]; // prettier-ignore
+
+  it.each([{ banks: 1, norm: true }, { banks: 2, norm: true }, { banks: 1, norm: false }])('folds residual blocks of two convolutions, the first ones alike and the second ones: %j', async (how) => {
+    const model = residualNetwork(blocks(), how);
+    const { model: small, folded, kept } = await foldTemplates(model);
+    expect(folded).toMatchObject([{ name: 'first0_folded', recursions: 3, layers: ['first0', 'second0', 'first1', 'second1', 'first2', 'second2'] }]);
+    expect(folded[0].similarity).toBeCloseTo(1, 6);
+    expect(kept).toEqual([]);
+    expect(small.layers.map((layer) => layer.getClassName())).toEqual(['InputLayer', 'Activation', 'RecursiveConv']);
+    expectNear('outputs', await predicted(small), await predicted(model), 1e-5);
+    expectNear('outputs after loading', await predicted(await saveAndLoad(small)), await predicted(model), 1e-5);
+  });
+
+  it('keeps residual blocks apart of which one convolution is not alike', async () => {
+    const rows = blocks();
+    rows[1][1] = [1, -0.2];
+    const { folded } = await foldTemplates(residualNetwork(rows));
+    expect(folded).toEqual([]);
+    await expect(foldTemplates(residualNetwork(rows), { layers: ['first0', 'second0', 'first1', 'second1'] })).rejects.toThrow(
+      "foldTemplates: 'first0' and 'first1' cannot become one layer: their similarity is 0.0000, below the threshold 0.999.",
+    );
+    await expect(foldTemplates(residualNetwork(rows), { layers: ['first0', 'first1'] })).rejects.toThrow("foldTemplates: 'second0' is in one residual block with a layer that was named. Name all convolutions of a block.");
+    await expect(foldTemplates(residualNetwork(rows), { layers: ['first0', 'second0'] })).rejects.toThrow("foldTemplates: 'first0', 'second0' are one residual block. Name the layers of two blocks at least.");
+  });
+
+  it('folds a chain that a skip goes around', async () => {
+    const given = input({ shape: [5, 5, CHANNELS] });
+    const bank = bankOf().apply(given) as SymbolicTensor;
+    let h = given;
+    for (const [l] of PARALLEL.entries()) h = conv(`conv${l}`, { activation: 'relu' }).apply([h, bank]) as SymbolicTensor;
+    const model = settle(functionalModel({ inputs: given, outputs: layers.add().apply([given, h]) as SymbolicTensor }), named(PARALLEL));
+    const { model: small, folded } = await foldTemplates(model);
+    expect(folded.map(({ layers: names }) => names)).toEqual([['conv0', 'conv1', 'conv2']]);
+    expect(small.layers.map((layer) => layer.getClassName())).toEqual(['InputLayer', 'RecursiveConv', 'Add']);
+    expectNear('outputs', await predicted(small), await predicted(model), 1e-5);
+  });
+
   it('folds what is alike, leaves the rest on the bank, and says why', async () => {
     const model = chain('functional', [[1, 0], [2, 0], [0, 1], [0.6, 0.8], [0.3, 0.4]]);
     const { model: small, folded, kept } = await foldTemplates(model);
@@ -163,7 +213,7 @@ describe('foldTemplates', () => {
     await refused({ similarity: 1 }, "foldTemplates: unknown option 'similarity'.");
     await refused({ layers: ['conv0', 'head'] }, "foldTemplates: the model has no templateConv2d layer 'head'. There are conv0, conv1, conv2.");
     await refused({ layers: ['conv0'] }, "foldTemplates: layers must name two layers at least, got ['conv0'].");
-    await refused({ layers: ['conv0', 'conv2'] }, "foldTemplates: 'conv0' and 'conv2' cannot become one layer: the input of 'conv2' is not what 'conv0' makes, but comes from 'act1'.");
+    await refused({ layers: ['conv0', 'conv2'] }, "foldTemplates: 'conv0' and 'conv2' cannot become one layer: the input of 'conv2' is not what 'conv0', up to 'act0', makes, but comes from 'act1'.");
     await refused({ layers: ['conv1', 'conv2'] }, "foldTemplates: 'conv1' and 'conv2' cannot become one layer: their similarity is 0.0000, below the threshold 0.999.");
     await refused({}, 'foldTemplates: the model has no templateConv2d layer.', sequential({ layers: [layers.dense({ units: 1, inputShape: [1] })] }));
     expect((await foldTemplates(model, { layers: ['conv0', 'conv1'] })).folded.length).toBe(1);
