@@ -12,11 +12,11 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import '@tensorflow/tfjs-layers';
+import { peakBytes } from '../examples/common/peak_memory.js';
 import { anderson } from '../src/solvers/anderson.js';
 import { broyden } from '../src/solvers/broyden.js';
 import { equilibrium, type EquilibriumGradient } from '../src/solvers/equilibrium.js';
 import { fixedPointIteration } from '../src/solvers/fixed_point_iteration.js';
-import { peakHostBytes } from '../src/solvers/host_space.js';
 import { implicit } from '../src/solvers/implicit.js';
 import type { Solution, Solver, SolverArgs } from '../src/solvers/solver.js';
 import { unrolled } from '../src/solvers/unrolled.js';
@@ -72,18 +72,6 @@ const relativeError = (a: ArrayLike<number>, b: ArrayLike<number>) => {
   }
   return difference / scale;
 };
-
-/** Most bytes that the tensors and the solver's memory took at once, above what was there before. */
-async function peakBytes(run: () => void): Promise<number> {
-  run();
-  const before = tf.memory().numBytes;
-  let solvers = 0;
-  const { peakBytes: most } = await tf.profile(() => {
-    solvers = peakHostBytes(run);
-    return tf.scalar(0);
-  });
-  return most - before + solvers;
-}
 
 export async function run({ print }: BenchOptions): Promise<Record<string, unknown>> {
   const backend = await startNative(print);
