@@ -2,14 +2,14 @@
 import { io } from '@tensorflow/tfjs-core';
 import { checkKeys, describe, warnOnce } from '../checks.js';
 import { wrapCarrier } from './carrier.js';
-import { compressedSource, filePath, sourceName } from './compressed_source.js';
+import { compressedSource, filePath, sourceName, type CompressedSourceArgs } from './compressed_source.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
 import { writeFileSafely } from './file_target.js';
 import { stripTraining } from './strip_training.js';
 import { INDICES, ROWS } from './tensor_codec.js';
 import { checkTopology, constrainedWeights } from './topology_check.js';
 
-export interface CompressedArgs {
+export interface CompressedArgs extends CompressedSourceArgs {
   /**
    * Keep what only training needs: regularizers, constraints, initializers, training configuration and, with
    * `model.save(…, {includeOptimizer: true})`, the optimizer's weights. Loading such a file needs the classes that it
@@ -32,7 +32,7 @@ export interface CompressedArgs {
  * Targets:
  * - `file://path` or a plain path (Node, no tfjs-node needed): a path that does not end in `.tfws` is a directory and
  *   gets `model.tfws`. The file is replaced atomically and durably: a failed or killed save leaves the old one.
- * - `http(s)://`, or a relative URL in a browser: loads the file, or `model.tfws` in that directory; cannot save.
+ * - `http(s)://`, or a relative URL in a browser: loads the file, or `model.tfws` in that directory, by `fetchFunc` where that is given; cannot save.
  * - any other URL that tfjs has a handler for (`indexeddb://`, `localstorage://`, `downloads://`) and any IOHandler: the
  *   file travels as the weight data of a stock artefact. How safe a save is, that handler decides; a download is a
  *   `model.json` and a `.bin`, to be loaded with `compressed(tf.io.browserFiles([json, bin]))`.
@@ -46,12 +46,13 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
   if ((typeof target !== 'string' || target === '') && (typeof target !== 'object' || target === null)) {
     throw new Error(`compressed: the target must be a path, a URL or an IOHandler, got ${describe(target)}.`);
   }
-  checkKeys('compressed', args, ['resumable']);
-  const { resumable = false } = args;
+  checkKeys('compressed', args, ['resumable', 'fetchFunc']);
+  const { resumable = false, ...reading } = args;
   if (typeof resumable !== 'boolean') throw new Error(`compressed: resumable must be true or false, got ${describe(resumable)}.`);
+  if (!['undefined', 'function'].includes(typeof args.fetchFunc)) throw new Error(`compressed: fetchFunc must be a function, got ${describe(args.fetchFunc)}.`);
   return {
     load: async () => {
-      const artifacts = await compressedSource(target).load();
+      const artifacts = await compressedSource(target, reading).load();
       checkTopology(artifacts, sourceName(target));
       return artifacts;
     },

@@ -19,38 +19,44 @@ export function filePath(url: string): string | null {
   return isNode() && !url.includes('://') ? url : null;
 }
 
+export interface CompressedSourceArgs {
+  /** Stands in for `fetch` where the file comes by HTTP, as in the host's `LoadOptions`: to show progress, send headers, abort. Default: `fetch`. */
+  fetchFunc?: (url: string) => Promise<Response>;
+}
+
 /**
  * An IOHandler that loads what `model.save(compressed(…))` wrote: `await tf.loadLayersModel(compressed(source))`.
  * `source` is a path or `file://` URL (Node), an `http(s)://` or relative URL (browser), each of the file or of its
  * directory, any other URL for which tfjs has a handler (`indexeddb://`, `localstorage://`), or an IOHandler.
  */
-export function compressedSource(source: string | io.IOHandler): io.IOHandler & { load: io.LoadHandler } {
-  return { load: () => loadArtifacts(source) };
+export function compressedSource(source: string | io.IOHandler, { fetchFunc = fetch }: CompressedSourceArgs = {}): io.IOHandler & { load: io.LoadHandler } {
+  return {
+    load: async () => {
+      const name = sourceName(source);
+      let handler = source;
+      if (typeof handler === 'string') {
+        const path = filePath(handler);
+        if (path !== null || /^https?:/.test(handler) || !handler.includes('://')) {
+          const file = fileAt(path ?? handler);
+          const bytes = await (path !== null ? readFile(file) : download(file, fetchFunc)).catch((error: Error) => {
+            throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
+          });
+          return decodeModelArtifacts(bytes, name);
+        }
+        handler = io.getLoadHandlers(handler)[0];
+      }
+      if (handler?.load === undefined) throw new Error(`compressed: ${name} cannot be read: no handler can load it.`);
+      return unwrapCarrier(await handler.load(), name);
+    },
+  };
 }
 
 export const sourceName = (source: string | io.IOHandler): string => (typeof source === 'string' ? `'${source}'` : 'the IOHandler');
 
-async function loadArtifacts(source: string | io.IOHandler): Promise<io.ModelArtifacts> {
-  const name = sourceName(source);
-  if (typeof source === 'string') {
-    const path = filePath(source);
-    if (path !== null || /^https?:/.test(source) || !source.includes('://')) {
-      const read = path !== null ? readFile : download;
-      const bytes = await read(fileAt(path ?? source)).catch((error: Error) => {
-        throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
-      });
-      return decodeModelArtifacts(bytes, name);
-    }
-  }
-  const handler = typeof source === 'string' ? io.getLoadHandlers(source)[0] : source;
-  if (handler?.load === undefined) throw new Error(`compressed: ${name} has no handler that can load.`);
-  return await unwrapCarrier(await handler.load(), name);
-}
-
 const readFile = async (path: string): Promise<Uint8Array> => (await nodeModule<typeof import('node:fs/promises')>('fs/promises')).readFile(path);
 
-async function download(url: string): Promise<Uint8Array> {
-  const response = await fetch(url);
+async function download(url: string, fetchFunc: (url: string) => Promise<Response>): Promise<Uint8Array> {
+  const response = await fetchFunc(url);
   if (!response.ok) throw new Error(`HTTP ${response.status} for ${url}`);
   return new Uint8Array(await response.arrayBuffer());
 }

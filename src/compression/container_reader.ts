@@ -42,7 +42,7 @@ export function isSpec(spec: unknown): spec is Spec {
 
 /** Whether bytes begin like a `.tfws` file. */
 export function hasMagic(bytes: Uint8Array): boolean {
-  return String.fromCharCode(...bytes.slice(0, 4)) === MAGIC;
+  return new TextDecoder().decode(bytes.subarray(0, 4)) === MAGIC;
 }
 
 /**
@@ -62,8 +62,8 @@ function checkFrame(bytes: Uint8Array, source: string): void {
   const damaged = (): boolean =>
     bytes.length < HEADER_BYTES || new DataView(bytes.buffer, bytes.byteOffset).getUint32(5, true) !== crc32(bytes.subarray(HEADER_BYTES));
   const problem =
-    bytes.length === 0 ? 'is empty. Save the model again'
-    : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with 'TFWS'). A stock model.json loads without compressed(…)`
+    bytes.length === 0 ? 'is empty. Fetch or save it again'
+    : !hasMagic(bytes) ? `is not a .tfws file (it does not begin with 'TFWS'). Load a stock model.json without compressed(…)`
     : bytes[4] !== VERSION ? `has format version ${bytes[4]}, this package reads version ${VERSION}. Install a newer tfjs-weight-sharing`
     : damaged() ? 'is truncated or damaged: its checksum does not match. Fetch or save it again'
     : ''; // prettier-ignore

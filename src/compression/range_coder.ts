@@ -187,8 +187,7 @@ export class RangeDecoder implements Coder {
 
   /** Past the end zeros come; `exhausted` and the checksum tell a damaged stream. */
   #next(): number {
-    const at = this.#position++;
-    return at < this.#bytes.length ? this.#bytes[at] : 0;
+    return this.#bytes[this.#position++] ?? 0;
   }
 }
 

@@ -197,7 +197,7 @@ describe('compressed', () => {
     await model.save(compressed('shelf://a'));
     expect(store.size).toBe(1);
     await expectSamePrediction(model, await tfl.loadLayersModel(compressed('shelf://a')));
-    await expect(tfl.loadLayersModel(compressed('nowhere://a'))).rejects.toThrow(/'nowhere:\/\/a' has no handler that can load/);
+    await expect(tfl.loadLayersModel(compressed('nowhere://a'))).rejects.toThrow(/'nowhere:\/\/a' cannot be read: no handler can load it/);
     await expect(model.save(compressed('nowhere://a'))).rejects.toThrow(/cannot save to 'nowhere:\/\/a': no handler with a save method/);
   });
 
@@ -219,6 +219,16 @@ describe('compressed', () => {
         await expectSamePrediction(model, await tfl.loadLayersModel(compressed(base + url)));
       }
       expect(asked).toEqual(['/served/model.tfws', '/served/model.tfws', '/served/model.tfws', '/served/model.tfws?v=1.2']);
+      const lengths: number[] = [];
+      const counting = async (url: string): Promise<Response> => {
+        const response = await fetch(url);
+        lengths.push(Number(response.headers.get('Content-Length')));
+        return response;
+      };
+      await expectSamePrediction(model, await tfl.loadLayersModel(compressed(`${base}/served`, { fetchFunc: counting })));
+      await expectSamePrediction(model, await tfl.loadLayersModel(loadEntry.compressed(`${base}/served`, { fetchFunc: counting })));
+      const { size } = await stat(join(directory, 'served/model.tfws'));
+      expect(lengths).toEqual([size, size]);
       await expect(tfl.loadLayersModel(compressed(`${base}/missing`))).rejects.toThrow(/cannot be read: HTTP 404 for http.*missing\/model\.tfws/);
       await expect(model.save(compressed(base))).rejects.toThrow(/cannot save to 'http.*'\. Save to 'file:\/\/…' \(Node\).*compressed\(tf\.io\.http\(url\)\)/);
     } finally {
@@ -275,6 +285,7 @@ describe('compressed', () => {
   it('refuses unknown options and targets that are none', () => {
     expect(() => compressed('x', { resumeable: true } as object)).toThrow(/compressed: unknown option 'resumeable'\. Did you mean 'resumable'\?/);
     expect(() => compressed('x', { resumable: 1 } as unknown as object)).toThrow(/resumable must be true or false, got 1/);
+    expect(() => compressed('x', { fetchFunc: 'mine' } as unknown as object)).toThrow(/fetchFunc must be a function, got 'mine'/);
     expect(() => compressed(7 as unknown as string)).toThrow(/the target must be a path, a URL or an IOHandler, got 7/);
     expect(() => compressed('')).toThrow(/the target must be a path/);
   });

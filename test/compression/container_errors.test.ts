@@ -30,8 +30,8 @@ function withText(text: string): Uint8Array {
 
 describe('a file that cannot be read', () => {
   it.each([
-    ['empty', new Uint8Array(0), /compressed: 'm' is empty\. Save the model again\./],
-    ['foreign', new TextEncoder().encode('{"modelTopology":{}}'), /'m' is not a \.tfws file \(it does not begin with 'TFWS'\)\. A stock model\.json loads without/],
+    ['empty', new Uint8Array(0), /compressed: 'm' is empty\. Fetch or save it again\./],
+    ['foreign', new TextEncoder().encode('{"modelTopology":{}}'), /'m' is not a \.tfws file \(it does not begin with 'TFWS'\)\. Load a stock model\.json without/],
     ['of a newer version', good.map((byte, i) => (i === 4 ? 2 : byte)), /'m' has format version 2, this package reads version 1\. Install a newer tfjs-weight-sharing\./],
     ['cut in the header', good.slice(0, 7), /'m' is truncated or damaged/],
     ['cut in the body', good.slice(0, good.length - 1), /'m' is truncated or damaged: its checksum does not match/],
