@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 
 /** One line about each example; its folder bears the same name. */
 export const EXAMPLES: Readonly<Record<string, string>> = {
+  browser: 'a page that reads drawn digits with a model of 4 kB, and compresses models that are dropped on it',
   'compress-mnist': 'trains LeNet-300-100, makes it 75–100 times smaller by soft weight sharing, and writes a report',
   'compress-lenet5': 'trains LeNet-5-Caffe, a convolutional network, makes it more than a hundred times smaller, and writes a report',
   'compress-models': 'trains six networks of six kinds for the benchmark of compression (npm run bench -- compress)',

@@ -8,8 +8,9 @@ import { seededRandom, type Random } from './random.js';
 
 export const DIGIT_SIZE = 28;
 
-type Point = readonly [x: number, y: number];
-type Stroke = readonly Point[];
+/** x to the right, y down. */
+export type Point = readonly [x: number, y: number];
+export type Stroke = readonly Point[];
 
 /** Points on an ellipse; angles in turns, 0 to the right, clockwise because y points down. */
 function arc(cx: number, cy: number, rx: number, ry: number, from: number, to: number): Point[] {
@@ -69,6 +70,11 @@ const STYLES: readonly (readonly (readonly Stroke[])[])[] = [
     [[[0.4, -0.75], ...arc(-0.05, -0.45, 0.42, 0.42, -0.12, -0.95), [0.4, -0.4], [0.2, 0.95]]],
   ],
 ];
+
+/** The strokes of a digit in one of its styles, in the box −1 … 1. */
+export function digitStrokes(digit: number, style: number): readonly Stroke[] {
+  return STYLES[digit][style];
+}
 
 /** `count` images, the ten digits equally often, in random order. The same seed gives the same bytes. */
 export function renderDigits(count: number, seed: number): LabelledImages {
@@ -149,7 +155,7 @@ function subdivide(points: Stroke, longest: number): Point[] {
 }
 
 /** Draws one straight piece with round ends; the coverage of a pixel falls from 1 to 0 over one pixel at the edge. */
-function drawSegment(canvas: Float32Array, [ax, ay]: Point, [bx, by]: Point, radius: number): void {
+export function drawSegment(canvas: Float32Array, [ax, ay]: Point, [bx, by]: Point, radius: number): void {
   const reach = radius + 0.5;
   const left = Math.max(0, Math.floor(Math.min(ax, bx) - reach));
   const right = Math.min(DIGIT_SIZE - 1, Math.ceil(Math.max(ax, bx) + reach));
