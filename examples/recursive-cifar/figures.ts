@@ -37,7 +37,7 @@ function plotOf(record: RunRecord, part: Part, rows: Row[]): Plot.PlotOptions {
       const points = rows.map((row) => ({ ...row, x: row.loops, label: labelOf(row.spec) }));
       const gated = ({ spec }: Row) => spec.part === 'dynamic' && spec.cost !== null;
       const fixed = points.filter((point) => !gated(point));
-      return { x: { label: 'loops on average' }, y: Y, marks: [Plot.line(fixed, { x: 'x', y: 'test', stroke: '#4c6a92' }), ...dots(fixed, '#4c6a92'), ...dots(points.filter(gated), '#d1495b')] };
+      return { x: { label: 'loops on average' }, y: Y, marks: [Plot.line(fixed, { x: 'x', y: 'test', stroke: '#4c6a92' }), ...dots(fixed, '#4c6a92'), ...dots(points.filter(gated), '#d1495b', 'left')] };
     }
     case 'banks': {
       const own = rows.filter(({ spec }) => spec.part === 'banks' && spec.bank === null);
@@ -56,7 +56,7 @@ function plotOf(record: RunRecord, part: Part, rows: Row[]): Plot.PlotOptions {
       // One layer begins both lines.
       const lines = (tied: boolean) => points.filter((point) => point.tied === tied || point.layers === 1);
       return {
-        color: COLOR, x: { type: 'log', label: 'parameters; layers beside the dots; solid: tied, dashed: untied', tickFormat: 's' }, y: Y,
+        color: COLOR, insetLeft: 50, x: { type: 'log', label: 'parameters; layers beside the dots; solid: tied, dashed: untied', tickFormat: 's' }, y: Y,
         marks: [
           Plot.line(lines(true), { x: 'parameters', y: 'test', stroke: 'maps', z: 'maps' }), Plot.line(lines(false), { x: 'parameters', y: 'test', stroke: 'maps', z: 'maps', strokeDasharray: '4 3' }),
           Plot.dot(points, { x: 'parameters', y: 'test', fill: 'maps', r: 4 }), Plot.text(points, { x: 'parameters', y: 'test', text: (point: { layers: number }) => `${point.layers}`, dx: 8, textAnchor: 'start' }),
@@ -75,6 +75,7 @@ function lineNames(points: { budget: number; test: number; label: string }[]): P
 }
 
 /** Means with their labels, and the range over seeds as a line. */
-function dots(points: (Row & { x: number; label: string })[], fill: string): Plot.Markish[] {
-  return [Plot.ruleX(points, { x: 'x', y1: 'least', y2: 'greatest', stroke: fill, strokeOpacity: 0.5 }), Plot.dot(points, { x: 'x', y: 'test', fill, r: 4.5 }), Plot.text(points, { x: 'x', y: 'test', text: 'label', dx: 8, textAnchor: 'start' })];
+function dots(points: (Row & { x: number; label: string })[], fill: string, side: 'left' | 'right' = 'right'): Plot.Markish[] {
+  const beside = side === 'right' ? ({ dx: 8, textAnchor: 'start' } as const) : ({ dx: -8, textAnchor: 'end' } as const);
+  return [Plot.ruleX(points, { x: 'x', y1: 'least', y2: 'greatest', stroke: fill, strokeOpacity: 0.5 }), Plot.dot(points, { x: 'x', y: 'test', fill, r: 4.5 }), Plot.text(points, { x: 'x', y: 'test', text: 'label', ...beside })];
 }

@@ -15,7 +15,7 @@ export function renderPictures(record: RunRecord): string {
   const panels = figuresOf(record);
   const rows: Panel[][] = [];
   for (let i = 0; i < panels.length; i += 2) rows.push(panels.slice(i, i + 2));
-  return composePanels(headline(record), rows);
+  return composePanels('Recursive convolutions and shared kernels on small images', rows);
 }
 
 /** What the first part of which something is trained has found. @throws Error where there is none. */

@@ -79,10 +79,10 @@ export function labelOf(spec: Spec): string {
     case 'templates':
       return spec.templates === null ? 'unshared' : `K = ${spec.templates}`;
     case 'dynamic':
-      return spec.cost === null ? `${spec.recursions} loops` : `gates up to ${spec.recursions}, cost ${spec.cost}`;
+      return spec.cost === null ? `${spec.recursions} loop${spec.recursions === 1 ? '' : 's'}` : `gates up to ${spec.recursions}, cost ${spec.cost}`;
     case 'banks':
       return spec.bank === null ? 'own kernels' : `1/${spec.bank.budget}, ${bankLabel(spec.bank, spec.distilled)}`;
     case 'eigen':
-      return `${spec.maps} maps, ${spec.layers} layers${spec.layers === 1 ? '' : spec.tied ? ' tied' : ' untied'}`;
+      return `${spec.maps} maps, ${spec.layers} layer${spec.layers === 1 ? '' : 's'}${spec.layers === 1 ? '' : spec.tied ? ' tied' : ' untied'}`;
   }
 }
