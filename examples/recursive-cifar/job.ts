@@ -6,6 +6,7 @@ import { seededRandom } from '../common/random.js';
 import { bankNetwork, groupedNetwork } from './banks.js';
 import { inputShapeOf, type PreparedSet } from './data.js';
 import { network } from './networks.js';
+import { layerSimilarity } from './library.js';
 import type { EpochRecord, VariantRun } from './record.js';
 import type { Settings } from './settings.js';
 import { tested, trained, type Teaching } from './train.js';
@@ -27,10 +28,12 @@ export async function runVariant(job: Job, variant: Variant, seed: number): Prom
   const held = await tested(model, job.set.validation, job.set.standard);
   const test = await tested(model, job.set.test, job.set.standard);
   const parameters = trainableParameters(model);
+  const hasTemplates = variant.spec.part === 'templates' && (variant.spec.templates ?? 1) > 1;
+  const similarities = hasTemplates ? await layerSimilarity(model) : undefined;
   if (isTeacher(variant.spec)) keep(job, variant, seed, model);
   else model.dispose();
   return {
-    seed, variant: variant.key, parameters, epochs, heldOut: held.error, test: test.error,
+    seed, variant: variant.key, parameters, ...(similarities !== undefined && { similarities }), epochs, heldOut: held.error, test: test.error,
     loops: held.loops === null ? null : { heldOut: held.loops, test: test.loops! }, seconds,
   }; // prettier-ignore
 }

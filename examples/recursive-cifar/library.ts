@@ -2,7 +2,9 @@
 export type { Combination } from '../../src/layers/banked_options.js';
 export { bankedConv2d } from '../../src/layers/banked_conv2d.js';
 export { parameterBank } from '../../src/layers/parameter_bank.js';
+export { layerSimilarity, type LayerSimilarity } from '../../src/layers/layer_similarity.js';
 export { recursiveConv, type RecursiveConv } from '../../src/layers/recursion/recursive_conv.js';
+export { similarityHeatMap } from '../../src/layers/similarity_heat_map.js';
 export { templateBank } from '../../src/layers/template_bank.js';
 export { templateConv2d } from '../../src/layers/template_conv2d.js';
 export { distillation } from '../../src/losses/distillation.js';

@@ -1,6 +1,7 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
 import { parsedRecord } from '../common/variant_runs.js';
 import type { Directories, SetName } from './data.js';
+import type { LayerSimilarity } from './library.js';
 import type { Part, Settings } from './settings.js';
 import { variantsOf, type Variant } from './variants.js';
 
@@ -24,6 +25,8 @@ export interface VariantRun {
   test: number;
   /** With gates: mean over the images. */
   loops: { heldOut: number; test: number } | null;
+  /** With several templates: how alike the layers on each bank became. Not in records of before. */
+  similarities?: LayerSimilarity[];
   /** Of training, with that by which a grouping is learned, without the teacher's. */
   seconds: number;
 }

@@ -4,6 +4,7 @@ import { composePanels, escapeMarkup, type Panel } from '../common/plots.js';
 import { writeReportFiles, type ReportFiles } from '../common/report_files.js';
 import type { SetName } from './data.js';
 import { figuresOf } from './figures.js';
+import { similarityHeatMap } from './library.js';
 import { findingOf, rowsOf, setsOf, type RunRecord } from './record.js';
 import { PART_TITLES, type Part } from './settings.js';
 import { labelOf } from './variants.js';
@@ -77,7 +78,16 @@ function cellsOf(record: RunRecord, part: Part, set: SetName): string[][] {
 function section(record: RunRecord, part: Part, set: SetName): string {
   return `<h2>${escapeMarkup(`${PART_TITLES[part]}, ${record.sets[set]!.origin}`)}</h2>
 <p>${escapeMarkup(sentence(record, part, set))}.</p>
-${htmlTable(HEAD, cellsOf(record, part, set).map((cells) => ({ cells })))}`; // prettier-ignore
+${htmlTable(HEAD, cellsOf(record, part, set).map((cells) => ({ cells })))}
+${heatMaps(record, part, set)}`; // prettier-ignore
+}
+
+/** How alike the layers on each bank of templates became, with the first seed. */
+function heatMaps(record: RunRecord, part: Part, set: SetName): string {
+  return rowsOf(record, part, set).map((row) => {
+    const similarities = record.runs.find(({ variant, seed }) => variant === row.key && seed === record.seeds[0])?.similarities ?? [];
+    return similarities.length === 0 ? '' : `<h3>${escapeMarkup(labelOf(row.spec))}: which layers became alike</h3>\n<div class="figures">${similarities.map((each) => `<figure>${similarityHeatMap(each)}</figure>`).join('')}</div>`;
+  }).join('\n'); // prettier-ignore
 }
 
 /** The sentences and tables for a terminal: parts, each on every set. */

@@ -104,7 +104,9 @@ describe('a run', () => {
     expect((await run({ ...eigen, tied: false })).parameters).toBe(first.parameters + 38);
     expect(first.loops).toBeNull();
     for (const spec of [{ part: 'lru', recursions: 1 }, { part: 'templates', templates: 2 }, { part: 'templates', templates: null }] as const) {
-      const { epochs, heldOut, test } = await run(spec);
+      const { epochs, heldOut, test, similarities } = await run(spec);
+      // One stage with a bank for the two convolutions of a block.
+      expect(similarities?.map(({ layers, matrix }) => [layers.length, matrix.length])).toEqual(spec.part === 'templates' && spec.templates === 2 ? [[2, 2]] : undefined);
       expect(epochs).toHaveLength(1);
       expect(Number.isFinite(epochs[0].loss) && heldOut === epochs[0].heldOut && test >= 0 && test <= 100).toBe(true);
     }
@@ -180,7 +182,8 @@ function syntheticRecord(seeds = [1, 2]): RunRecord {
     const [test, gates] = [errorOf(spec) + 0.1 * (seed - 1), spec.part === 'dynamic' ? spec.cost : null];
     const parameters = spec.part === 'eigen' ? 10 * spec.maps * (spec.tied ? 1 : 2) : 1000;
     const loops = gates === null ? null : { heldOut: 5 - 10 * gates, test: 5 - 10 * gates };
-    return { seed, variant: key, parameters, epochs: [{ loss: 1, heldOut: test }], heldOut: test, test, loops, seconds: 2 };
+    const similarities = [{ bank: 'stage <1>', layers: ['a', 'b'], coefficients: [[1, 0], [0.6, 0.8]], matrix: [[1, 0.6], [0.6, 1]] }];
+    return { ...(spec.part === 'templates' && spec.templates === 2 && { similarities }), seed, variant: key, parameters, epochs: [{ loss: 1, heldOut: test }], heldOut: test, test, loops, seconds: 2 };
   })); // prettier-ignore
   const set = { origin: 'CIFAR-10 <part>', train: 10, heldOut: 5, test: 1000 };
   return { format: RECORD_FORMAT, parts: [...PARTS], sets: { cifar: set }, directories: { cifar: '/x', fashion: null }, backend: 'made up', settings, seeds, runs };
@@ -214,6 +217,8 @@ describe('the record', () => {
     const html = renderHtml(record);
     expect(html).toContain('CIFAR-10 &lt;part&gt;: LruNet, N = 1 errs on 40.05 % of the test images, LruNet, N = 14 on 36.24 %');
     expect(html).toContain('<td>LruNet, N = 14</td><td>1,000</td><td></td><td>36.24</td><td>36.24 (36.19 – 36.29)</td><td>2</td>');
+    expect(html.match(/K = 2: which layers became alike/g)).toHaveLength(1);
+    expect(html).toContain('<title>a, b: 0.6000</title>');
     expect(html).not.toMatch(/NaN|undefined/);
     for (const text of ['64 maps', 'gates up to 6, cost 0.1', 'loops on average', 'learned weights, learned groups', 'own kernels']) expect(renderPictures(record)).toContain(text);
     expect(summaryRows(record)).toHaveLength(PARTS.length);
