@@ -48,6 +48,7 @@ async function loadLayers(name: string, handler: io.IOHandler): Promise<Runnable
 interface GraphModel {
   inputs: { name: string; shape?: number[]; dtype: string }[];
   outputs: { name: string }[];
+  execute(inputs: Record<string, tfc.Tensor>): tfc.Tensor | tfc.Tensor[];
   executeAsync(inputs: Record<string, tfc.Tensor>): Promise<tfc.Tensor | tfc.Tensor[]>;
   dispose(): void;
 }
@@ -63,7 +64,16 @@ async function loadGraph(handler: io.IOHandler): Promise<RunnableModel> {
   return {
     inputs: model.inputs.map(({ name, shape = [], dtype }) => ({ name, shape: shape.map((n) => (n < 0 ? null : n)), dtype, limit: null })),
     outputs: model.outputs.map(({ name }) => name),
-    run: async (inputs) => read(await model.executeAsync(Object.fromEntries(inputs.map((tensor, i) => [model.inputs[i].name, tensor])))),
+    run: async (inputs) => {
+      const named = Object.fromEntries(inputs.map((tensor, i) => [model.inputs[i].name, tensor]));
+      try {
+        return await read(model.execute(named));
+      } catch (error) {
+        // Graphs with loops, branches or outputs of unknown shape say that they want to be asked so.
+        if (!/executeAsync/.test((error as Error).message)) throw error;
+        return read(await model.executeAsync(named));
+      }
+    },
     layers: null,
     dispose: () => model.dispose(),
   };

@@ -27,9 +27,11 @@ export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtif
     throw new Error(`compressed: ${source}: the topology does not match the weights: ${why}. Save the model again with model.save().`);
   };
   const weights = weightSpecs.filter(({ group }) => group !== 'optimizer');
-  if (layers.length === 0 && weights.length > 0) fail('it has no layer');
+  const isGraph = Array.isArray((modelTopology as Node | null)?.['node']);
+  if (!isGraph && layers.length === 0 && weights.length > 0) fail('it has no layer');
   for (const { name } of weights) {
-    if (name.includes('/') && !name.split('/').some((part) => names.has(part))) fail(`no layer owns the weight '${name}'`);
+    // A graph's weights are nodes.
+    if (name.includes('/') && !names.has(name) && !name.split('/').some((part) => names.has(part))) fail(`no layer owns the weight '${name}'`);
   }
   for (const { type, config } of layers) {
     if (!/^(Dense|Conv[123]D)$/.test(type)) continue;
