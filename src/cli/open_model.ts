@@ -180,13 +180,14 @@ let downloads = 0;
 
 async function download(url: string, directory: string): Promise<{ path: string; bytes: Uint8Array }> {
   let response: Response;
+  let bytes: Uint8Array;
   try {
     response = await fetch(url);
+    bytes = response.ok ? new Uint8Array(await response.arrayBuffer()) : new Uint8Array(0);
   } catch (error) {
     throw new Error(`'${url}' cannot be fetched: ${((error as Error).cause as Error | undefined)?.message ?? (error as Error).message}.`, { cause: error });
   }
   if (!response.ok) throw new Error(`'${url}' cannot be fetched: HTTP ${response.status}.`);
-  const bytes = new Uint8Array(await response.arrayBuffer());
   const path = join(directory, `${downloads++}-${basename(new URL(url).pathname)}`);
   writeFileSync(path, bytes);
   return { path, bytes };

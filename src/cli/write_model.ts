@@ -1,10 +1,11 @@
 /** Writes what the command line makes, whole or not at all, and never over what it was made from. */
 import type { io } from '@tensorflow/tfjs-core';
-import { existsSync, readdirSync, realpathSync, rmSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, open, rename } from 'node:fs/promises';
+import { existsSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileAt } from '../compression/compressed_source.js';
 import { replaceFile } from '../compression/file_target.js';
+import { withCleanup } from './unfinished.js';
 
 /** Largest shard: what browsers still cache, as tensorflowjs_converter chooses. */
 const SHARD_BYTES = 4 * 2 ** 20;
@@ -45,8 +46,14 @@ function readdirOrNull(path: string): string[] | null {
   }
 }
 
-export const writeBytes = (file: string, bytes: Uint8Array | string): Promise<string> =>
-  replaceFile(file, typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes);
+export function writeBytes(file: string, bytes: Uint8Array | string): Promise<string> {
+  const removeTemporary = (): void => {
+    const directory = dirname(resolve(file));
+    if (!existsSync(directory)) return;
+    for (const name of readdirSync(directory)) if (name.startsWith(`${basename(file)}.${process.pid}-`) && name.endsWith('.tmp')) rmSync(join(directory, name), { force: true });
+  };
+  return withCleanup(removeTemporary, () => replaceFile(file, typeof bytes === 'string' ? new TextEncoder().encode(bytes) : bytes));
+}
 
 /**
  * model.json and shards in the directory `out`: written beside it under another name and then renamed, so that it is there whole or as before.
@@ -57,7 +64,17 @@ export async function writeStockModel(out: string, artifacts: io.ModelArtifacts,
   const { weightSpecs = [], ...rest } = artifacts;
   for (const key of ['weightData', 'getWeightStream'] as const) delete rest[key];
   let made = '';
+  const remove = (): void => {
+    if (made !== '') rmSync(made, { recursive: true, force: true });
+  };
   try {
+    return await withCleanup(remove, write);
+  } catch (error) {
+    remove();
+    throw new Error(`'${out}' cannot be written: ${(error as Error).message}. What stood there before is unchanged.`, { cause: error });
+  }
+
+  async function write(): Promise<number> {
     await mkdir(dirname(target), { recursive: true });
     // Readable as any directory that is made: mkdtemp's are not.
     made = await mkdtemp(join(dirname(target), `.${basename(target)}-`));
@@ -65,11 +82,8 @@ export async function writeStockModel(out: string, artifacts: io.ModelArtifacts,
     const { names, bytes } = await writeShards(made, weightSpecs.length, tensor);
     const json = JSON.stringify({ ...rest, weightsManifest: [{ paths: names, weights: weightSpecs }] });
     await writeBytes(join(made, 'model.json'), json);
-    await moveDirectory(made, target);
+    moveDirectory(made, target);
     return bytes + new TextEncoder().encode(json).length;
-  } catch (error) {
-    if (made !== '') rmSync(made, { recursive: true, force: true });
-    throw new Error(`'${out}' cannot be written: ${(error as Error).message}. What stood there before is unchanged.`, { cause: error });
   }
 }
 
@@ -106,14 +120,14 @@ async function writeShards(directory: string, count: number, tensor: (index: num
   return { names, bytes: total };
 }
 
-/** A full directory cannot be renamed over: it is put aside, and put back if that fails. */
-async function moveDirectory(made: string, target: string): Promise<void> {
+/** A full directory cannot be renamed over: it is put aside, and put back if that fails. In one go, so that Ctrl-C comes before or after. */
+function moveDirectory(made: string, target: string): void {
   const old = existsSync(target) && readdirSync(target).length > 0 ? `${made}.old` : null;
-  if (old !== null) await rename(target, old);
+  if (old !== null) renameSync(target, old);
   try {
-    await rename(made, target);
+    renameSync(made, target);
   } catch (error) {
-    if (old !== null) await rename(old, target);
+    if (old !== null) renameSync(old, target);
     throw error;
   }
   if (old !== null) rmSync(old, { recursive: true, force: true });

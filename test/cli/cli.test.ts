@@ -127,7 +127,8 @@ describe('compress', () => {
     const server = createServer((request, response) => {
       asked.push(request.url!);
       const file = join(model, new URL(request.url!, 'http://x').pathname);
-      if (!existsSync(file) || request.url!.includes('gone')) response.writeHead(404).end();
+      if (request.url!.includes('cut')) response.writeHead(200, { 'content-length': 1000 }).write('{"modelTopology"', () => response.destroy());
+      else if (!existsSync(file) || request.url!.includes('gone')) response.writeHead(404).end();
       else response.end(readFileSync(file));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -137,6 +138,9 @@ describe('compress', () => {
     expect(readFileSync(at('fetched.tfws'))).toEqual(readFileSync(at('local.tfws')));
     expect(asked).toEqual(['/model.json?key=1', '/group1-shard1.bin?key=1']);
     expect(await tfws('inspect', `${base}/gone/model.json`)).toMatchObject({ code: 2, err: `error: '${base}/gone/model.json' cannot be fetched: HTTP 404.\n` });
+    // A connection that breaks off in the middle.
+    expect(await tfws('compress', `${base}/cut/model.json`, at('cut.tfws'))).toMatchObject({ code: 2, err: expect.stringMatching(/cut\/model\.json' cannot be fetched: .+\.\n$/) as string });
+    expect(existsSync(at('cut.tfws'))).toBe(false);
     await new Promise((resolve) => server.close(resolve));
     expect((await tfws('inspect', `${base}/model.json`)).err).toMatch(/cannot be fetched: /);
   });
@@ -330,5 +334,28 @@ describe('a run that fails or is stopped while it writes', () => {
       expect(now.equals(old) || now.equals(wanted)).toBe(true);
     }
     expect((await contents(model))['model.json']).toBeDefined();
+  });
+
+  it.skipIf(process.platform === 'win32')('removes what it had begun when it is interrupted, a directory of shards and a file', async () => {
+    await mkdir(at('stopped'));
+    await tfws('compress', model, at('stopped', 'stock'), '--stock', '--bits', '1', '--quiet');
+    const old = await contents(at('stopped', 'stock'));
+    for (const after of [300, 450, 600, 750]) {
+      await spawned(process.execPath, [bundle, 'compress', model, at('stopped', 'stock'), '--stock', '--bits', '6', '--force'], { signal: 'SIGINT', after });
+      await spawned(process.execPath, [bundle, 'compress', model, at('stopped', 'file.tfws'), '--bits', '6', '--force'], { signal: 'SIGINT', after });
+      expect((await readdir(at('stopped'))).filter((name) => name !== 'stock' && name !== 'file.tfws')).toEqual([]);
+      const now = await contents(at('stopped', 'stock'));
+      expect(Object.keys(now)).toEqual(Object.keys(old));
+    }
+  });
+
+  it('cleans up for what the process was writing when it ends, and not for what is done', async () => {
+    const script = at('unfinished.mjs');
+    const source = at('unfinished');
+    await mkdir(source);
+    const entry = await bundleForNode(new URL('../../src/cli/unfinished.ts', import.meta.url), source);
+    writeFileSync(script, `import { withCleanup } from ${JSON.stringify(entry)};\nimport { writeFileSync } from 'node:fs';\nawait withCleanup(() => writeFileSync(${JSON.stringify(at('done'))}, ''), async () => 1);\nvoid withCleanup(() => writeFileSync(${JSON.stringify(at('cleaned'))}, ''), () => new Promise(() => setTimeout(() => process.exit(130), 10)));\n`);
+    expect((await spawned(process.execPath, [script])).code).toBe(130);
+    expect([existsSync(at('cleaned')), existsSync(at('done'))]).toEqual([true, false]);
   });
 });
