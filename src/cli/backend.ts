@@ -23,13 +23,13 @@ export async function importInstalled<T>(name: string): Promise<T> {
 }
 
 /** Makes the fastest installed backend the active one, or the one asked for; returns its name. */
-export async function startBackend(wanted?: string): Promise<string> {
+export async function startBackend(wanted?: string, load: (name: string) => Promise<unknown> = importInstalled): Promise<string> {
   const failures: string[] = [];
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
   for (const backend of wanted === undefined ? BACKENDS : [wanted]) {
     for (const name of PACKAGES[backend]) {
       try {
-        await importInstalled(name);
+        await load(name);
         if (await tfc.setBackend(backend)) return backend;
         failures.push(`${name} does not start`);
       } catch (error) {

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readArray } from '../../src/cli/arrays.js';
+import { startBackend } from '../../src/cli/backend.js';
 import { run } from '../../src/cli/main.js';
 import { writeStockModel } from '../../src/cli/write_model.js';
 import { decodeModelArtifacts } from '../../src/index.js';
@@ -161,6 +162,11 @@ describe('compress --data', () => {
   });
 
   it('says which backend to install where none is', async () => {
+    const nothing = async (name: string): Promise<never> => {
+      throw new Error(`Cannot find package '${name}'`);
+    };
+    await expect(startBackend(undefined, nothing)).rejects.toThrow(/no backend could be loaded\. Install one: npm install @tensorflow\/tfjs-node \(fastest\), or @tensorflow\/tfjs-backend-wasm\. Tried: .*Cannot find package '@tensorflow\/tfjs-node'/);
+    await expect(startBackend('wasm', nothing)).rejects.toThrow(/no backend 'wasm' could be loaded\. Install one: npm install @tensorflow\/tfjs-backend-wasm\./);
     expect((await tfws('compress', at('classes'), at('never.tfws'), '--data', at('x.npy'), at('y.npy'), '--backend', 'webgpu')).err).toMatch(/Allowed choices are tensorflow, wasm, cpu/);
   });
 });

@@ -8,7 +8,7 @@ import { outputCurvature } from '../../src/compress_model/curvature.js';
 import { importanceClasses } from '../../src/compress_model/importance.js';
 import { measureOutputs } from '../../src/compress_model/measure_outputs.js';
 import { compressModel } from '../../src/index.js';
-import { relativeError, seededNormal } from '../helpers.js';
+import { onGpu, relativeError, seededNormal } from '../helpers.js';
 
 const dense = (units: number, inputs: number, activation: 'linear' | 'softmax' = 'linear'): tfl.Sequential => tfl.sequential({ layers: [tfl.layers.dense({ units, inputShape: [inputs], activation, name: 'counted' })] });
 
@@ -150,7 +150,7 @@ describe('batch normalisation', () => {
 });
 
 describe('vectors whose errors are measured', () => {
-  it('are rounded further where they count little', async () => {
+  it.skipIf(onGpu)('are rounded further where they count little', async () => {
     const model = tfl.sequential({ layers: [tfl.layers.dense({ units: 64, inputShape: [8], useBias: true, name: 'a' }), tfl.layers.dense({ units: 64, name: 'b' })] });
     const normal = seededNormal(9);
     tf.tidy(() => model.setWeights(model.getWeights().map((w) => tf.tensor(Float32Array.from({ length: w.size }, () => 0.3 * normal()), w.shape))));
