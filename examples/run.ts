@@ -9,6 +9,7 @@ export const EXAMPLES: Readonly<Record<string, string>> = {
   'compress-lenet5': 'trains LeNet-5-Caffe, a convolutional network, makes it more than a hundred times smaller, and writes a report',
   'compress-models': 'trains six networks of six kinds for the benchmark of compression (npm run bench -- compress)',
   'compression-sweep': 'compresses a network with many settings in worker processes and draws error against ratio',
+  'deq-language-model': 'trains the equilibrium of a Transformer cell as a language model beside a weight-tied and a standard Transformer',
   'deq-mnist': 'trains a deep equilibrium network on digits beside a weight-tied and an explicit one; draws residuals and memory',
   'growl-mnist': 'learns which rows of kernels are zero or shared (GrOWL) beside the group lasso, and draws what it found',
   'hashed-mnist': 'trains hashed networks of 1/2 … 1/64 the weights beside dense ones of the same size, and draws the curve',

@@ -75,7 +75,7 @@ export interface TextTraining {
   /** Called after each epoch; where it returns true, earlier epochs are no longer candidates. */
   onEpoch?: (epoch: EpochRecord) => Promise<boolean>;
   /** For the `fit` of each epoch, counted from 1: it trains for that one alone. */
-  callbacksOf?: (epoch: number) => tfl.Callback[];
+  callbacksOf?: (epoch: number) => (tfl.Callback | tfl.CustomCallback)[];
   /** Rows that an epoch sees, drawn anew for each; default: all. */
   rowsPerEpoch?: number;
 }

@@ -1,13 +1,13 @@
 /** One network with one seed: train it, test it once, and measure what a step of it takes. */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { compile, errorPercent, toTensors } from '../common/compression/models.js';
+import { compile, errorPercent, toTensors, type ImageTensors } from '../common/compression/models.js';
 import { withSeededShuffling } from '../common/compression/train.js';
+import { memoryByDepth, residualsOf, stepOf } from '../common/deq_measure.js';
 import { countOf, selectImages, type DataSet } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress } from '../common/progress.js';
 import { deqMonitor } from './library.js';
-import { memoryByDepth, residualsOf, stepOf } from './measure.js';
 import { network, type Network } from './network.js';
 import type { EpochRecord, Run } from './record.js';
 import type { Settings, VariantName } from './settings.js';
@@ -30,12 +30,13 @@ export async function runVariant(job: Job, variant: VariantName, seed: number): 
   const seconds = (performance.now() - begun) / 1000;
   const testError = await errorPercent(model, data.test);
   const batch = toTensors(selectImages(data.validation, Array.from({ length: Math.min(settings.training.batchSize, countOf(data.validation)) }, (_, i) => i)), SHAPE);
+  const step = () => oneStep(model, batch);
   try {
     return {
       seed, variant, parameters: model.countParams(), epochs, testError, seconds,
-      ...(await stepOf(model, batch)),
-      residuals: deq === null || variant !== 'equilibrium' ? [] : await residualsOf(model, deq, batch, settings),
-      memory: deq === null ? [] : await memoryByDepth(model, deq, batch, settings, variant),
+      ...(await stepOf(step)),
+      residuals: deq === null || variant !== 'equilibrium' ? [] : await residualsOf(deq, () => tfc.dispose(model.predictOnBatch(batch.xs)), settings.figures.iterations),
+      memory: deq === null ? [] : await memoryByDepth(deq, step, settings.figures.depths),
     }; // prettier-ignore
   } finally {
     const { optimizer } = model;
@@ -75,4 +76,15 @@ async function trained({ data, settings: { training }, watch }: Job, { model, de
     tfc.dispose([train.xs, train.ys, validation.xs, validation.ys]);
   }
   return records;
+}
+
+/** Loss and gradients of all weights on one batch, discarded. */
+function oneStep(model: tfl.LayersModel, { xs, ys }: ImageTensors): void {
+  const { value, grads } = tfc.variableGrads(() => {
+    const probabilities = model.apply(xs, { training: true }) as tfc.Tensor;
+    return tfc.neg(tfc.mean(tfc.sum(tfc.mul(ys, tfc.log(tfc.add(probabilities, 1e-7))), -1))) as tfc.Scalar;
+  });
+  value.dataSync();
+  tfc.dispose(grads);
+  value.dispose();
 }

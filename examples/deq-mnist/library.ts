@@ -3,8 +3,5 @@ export { deqMonitor } from '../../src/callbacks/deq_monitor.js';
 export { deqLayer, type DEQLayer } from '../../src/layers/deq_layer.js';
 export { multiscaleImageCell } from '../../src/layers/multiscale_image_cell.js';
 export { anderson } from '../../src/solvers/anderson.js';
-export { broyden } from '../../src/solvers/broyden.js';
-export { fixedPointIteration } from '../../src/solvers/fixed_point_iteration.js';
 export { implicit } from '../../src/solvers/implicit.js';
-export type { Solver } from '../../src/solvers/solver.js';
 export { unrolled } from '../../src/solvers/unrolled.js';

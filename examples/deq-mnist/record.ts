@@ -1,4 +1,5 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import type { MemoryAtDepth, SolverTrace } from '../common/deq_measure.js';
 import type { VariantRecord } from '../common/variant_command.js';
 import { median } from '../common/variant_runs.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
@@ -27,10 +28,10 @@ export interface Run {
   /** Of one step of the trained network on a batch. */
   stepMilliseconds: number;
   stepBytes: number;
-  /** Mean relative residual by iteration, of the equilibrium only. */
-  residuals: { solver: string; values: number[] }[];
-  /** Peak bytes of a step by evaluations of the cell; empty for the explicit network. */
-  memory: { depth: number; bytes: number }[];
+  /** Of the equilibrium only. */
+  residuals: SolverTrace[];
+  /** Empty for the explicit network. */
+  memory: MemoryAtDepth[];
 }
 
 export interface About {
