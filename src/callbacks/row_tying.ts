@@ -86,7 +86,7 @@ const owners = new WeakMap<tfc.Tensor, RowTying>();
  * regularizers of the model add 0 to the loss while this callback is at work.
  *
  * Clustering by a library: `cluster: (_, rows) => kmeans(rows.map((r) => Array.from(r)), 60, {seed: 1}).clusters` (ml-kmeans), or
- * agnes on 1 − similarity (ml-hclust). Affinity propagation needs 12 n² bytes (n live rows, at most 8192) and O(n²) an iteration.
+ * Ward's method (ml-hclust; `examples/growl-mnist/clustering.ts` has it in ten lines), for as many clusters as are wanted. Affinity propagation needs 12 n² bytes (n live rows, at most 8192) and O(n²) an iteration.
  * Cost per batch: the kernel is read and written once. To train a tied model on after loading it: `cluster: 'equalRows'`.
  *
  * Where the rows of a layer are tied, `factorTiedRows` and `removeDeadUnits` turn the model into a plain smaller one. For single values

@@ -7,7 +7,7 @@ import { growl, type GrOWLArgs } from '../../src/regularizers/growl.js';
 import { rowFactors } from '../../src/regularizers/growl_prox.js';
 import { rowNorms } from '../../src/regularizers/growl_rows.js';
 import { callbackContract } from '../contract/callback_contract.js';
-import { saveAndLoad, seeded } from '../contract/fixtures.js';
+import { datasetOf, saveAndLoad, seeded, type Dataset } from '../contract/fixtures.js';
 // Origin: an independent implementation in Python.
 import golden from '../fixtures/growl.json';
 import { relativeError } from '../helpers.js';
@@ -73,6 +73,21 @@ describe('growlProximal', () => {
       return normsOf(model);
     };
     expect(relativeError(await run({ every: 'batch' }), await run({}))).toBeLessThan(1e-5);
+  });
+
+  it('reads the batches of an epoch from a data set, and asks for them where that does not know', async () => {
+    const made = () => setUp({ lambda1: 0.3, lambda2: 0.01 }, tf.train.sgd(0.1));
+    const stepped = async (size: number | null, args: GrOWLProximalArgs) => {
+      const { model, x, y } = made();
+      const dataset = Object.assign(datasetOf(tf.zerosLike(x), tf.zerosLike(y), 8), { size });
+      await model.fitDataset(dataset as Dataset, { epochs: 1, verbose: 0, callbacks: [growlProximal({ every: 'batch', ...args })] });
+      return kernel(model);
+    };
+    const { model, x, y } = made();
+    await fit(model, tf.zerosLike(x), tf.zerosLike(y), [growlProximal({ every: 'batch' })]);
+    expect(relativeError(await stepped(3, {}), await kernel(model))).toBeLessThan(1e-6);
+    expect(relativeError(await stepped(null, { batchesPerEpoch: 3 }), await kernel(model))).toBeLessThan(1e-6);
+    await expect(stepped(null, {})).rejects.toThrow("growlProximal: every: 'batch' divides the step by the batches of an epoch, which fitDataset does not tell. Give batchesPerEpoch.");
   });
 
   it('decays weights after each batch by 1 / (1 + η · weightDecay)', async () => {
