@@ -66,7 +66,7 @@ ${htmlTable(HEAD, methodRows(methods).map((cells) => ({ cells, marked: cells[0] 
   const body = `
 <p>${escapeMarkup(data.origin)}: ${data.train} images to train, ${data.validation} held out to choose by, ${data.test} to test, read once by each model, from its file.
 Backend: ${escapeMarkup(record.backend)}. All methods go through the same two stages (penalty; rows tied and retrained) and the same file format.
-The ratio is 4 bytes × all parameters of the network over all bytes of the file. Distinct weights: the paper's count.</p>
+The ratio is 4 bytes × all parameters of the network over all bytes of the file. Distinct weights: the paper's count, weights in distinct rows of the penalised kernels, over all of their weights.</p>
 ${htmlFigures(figureRows(record).flat())}
 ${tables.join('\n')}
 ${record.correlated.length === 0 ? '' : `<h2>Correlated inputs</h2>
