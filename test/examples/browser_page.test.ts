@@ -161,6 +161,8 @@ describe.skipIf(executablePath === null)('the page of examples/browser', () => {
     await page.click('#start');
     await page.getByText(/^4,880 weights, \d+\.\d times smaller than float32\. .* Decoded again in /).waitFor();
     expect(await page.locator('#result-rows tr').first().locator('td').allTextContents()).toEqual(expect.arrayContaining(['a/kernel', '60 × 80', 'codebook', '8']));
+    expect(await page.locator('#result-histogram rect.after').count()).toBe(8);
+    expect(await page.locator('#result-histogram rect.before').count()).toBeGreaterThan(50);
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('#download')]);
     expect(download.suggestedFilename()).toBe('model.tfws');
     const { weightData, weightSpecs } = decodeModelArtifacts(readFileSync(await download.path()));
@@ -169,6 +171,21 @@ describe.skipIf(executablePath === null)('the page of examples/browser', () => {
     expect(new Set(values.subarray(0, 4800)).size).toBe(8);
     expect(values[4800]).toBe(0.125);
     expect(Math.hypot(...KERNEL.map((w, i) => w - values[i])) / Math.hypot(...KERNEL)).toBeLessThan(0.25);
+  });
+
+  it('stops a compression that is cancelled, and starts it again', async () => {
+    await open('#compress');
+    const weights = [{ name: 'w', shape: [700, 1000], dtype: 'float32' }];
+    const values = Buffer.from(Float32Array.from({ length: 700_000 }, seededNormal(2)).buffer);
+    await page.setInputFiles('#files', [json({ modelTopology: {}, weightsManifest: [{ paths: ['w.bin'], weights }] }), { name: 'w.bin', mimeType: 'application/octet-stream', buffer: values }]);
+    await page.click('#start');
+    await page.locator('#work-text').getByText(/^\d+ %, /).waitFor();
+    await page.click('#cancel');
+    expect(await page.textContent('#cancelled')).toBe('Cancelled.');
+    expect([await page.isVisible('#work'), await page.isVisible('#result')]).toEqual([false, false]);
+    await page.click('#start');
+    await page.locator('#work').waitFor();
+    expect(await page.textContent('#cancelled')).toBe('');
   });
 
   it('takes dropped files and is usable on a narrow screen', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { renderDigits } from '../../examples/common/digits.js';
+import { droppedFiles } from '../../examples/browser/page/dropped_files.js';
 import { countValues, coarser, drawHistogram } from '../../examples/browser/page/histogram.js';
 import { readModelFiles } from '../../examples/browser/page/model_files.js';
 import { centred, rasterize } from '../../examples/browser/page/strokes.js';
@@ -39,6 +40,21 @@ describe('histograms', () => {
     const svg = drawHistogram('both', { start: -1, binWidth: 1, counts: [4, 0, 2] }, { start: 0, binWidth: 1, counts: [1] });
     expect(svg.match(/class="before"/g)).toHaveLength(2);
     expect(svg.match(/class="after"/g)).toHaveLength(1);
+  });
+});
+
+describe('a drop', () => {
+  it('gives the files of folders too, also where a reader hands them out in parts', async () => {
+    const file = (name: string) => ({ isFile: true, file: (resolve: (file: File) => void) => resolve(new File([], name)) });
+    const folder = (parts: object[][]) => ({ isFile: false, createReader: () => ({ readEntries: (resolve: (entries: object[]) => void) => resolve(parts.shift() ?? []) }) });
+    const items = [file('a'), folder([[file('b'), folder([[file('c')]])], [file('d')]]), null].map((entry) => ({ webkitGetAsEntry: () => entry }));
+    const names = (await droppedFiles({ items, files: [] } as unknown as DataTransfer)).map(({ name }) => name);
+    expect(names.sort()).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  it('gives plain files where the browser knows no entries', async () => {
+    const files = [new File([], 'a')];
+    expect(await droppedFiles({ items: [{ webkitGetAsEntry: () => null }], files } as unknown as DataTransfer)).toEqual(files);
   });
 });
 

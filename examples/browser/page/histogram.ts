@@ -41,6 +41,6 @@ export function drawHistogram(label: string, before: Bars, after: Bars): string 
       return count === 0 ? '' : `<rect class="${kind}" x="${((start + i * binWidth - low) * scale).toFixed(2)}" y="${(HEIGHT - height).toFixed(2)}" width="${Math.max(1.5, binWidth * scale * 0.9).toFixed(2)}" height="${height.toFixed(2)}"/>`;
     }).join(''); // prettier-ignore
   const ticks = [low, 0, low + WIDTH / scale].filter((_, i) => i !== 1 || (low < 0 && low + WIDTH / scale > 0));
-  const texts = ticks.map((value, i) => `<text x="${((value - low) * scale).toFixed(1)}" y="${HEIGHT + 18}" text-anchor="${i === 0 ? 'start' : i === ticks.length - 1 ? 'end' : 'middle'}">${Number(value.toPrecision(2))}</text>`);
+  const texts = ticks.map((value, i) => `<text x="${((value - low) * scale).toFixed(1)}" y="${HEIGHT + 18}" text-anchor="${i === 0 ? 'start' : i === ticks.length - 1 ? 'end' : 'middle'}">${String(Number(value.toPrecision(2))).replace('-', '−')}</text>`);
   return `<svg role="img" aria-label="${label}" viewBox="0 0 ${WIDTH} ${HEIGHT + 24}"><path class="axis" d="M0 ${HEIGHT + 0.5}H${WIDTH}"/>${bars('before', before)}${bars('after', after)}${texts.join('')}</svg>`;
 }

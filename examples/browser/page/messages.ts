@@ -4,6 +4,7 @@ import type { CompressionReport } from 'tfjs-weight-sharing';
 import type { Bars } from './histogram.js';
 
 export interface CompressionTask {
+  /** Weights in one buffer. */
   artifacts: io.ModelArtifacts;
   options: { ratio?: number; bits?: number; maxError?: number };
 }

@@ -27,7 +27,8 @@ export async function readModelFiles(files: readonly File[]): Promise<ModelFiles
   }
   for (const group of weightsManifest) checkBytes(group, byName, json.name);
   const shards = wanted.map((name) => byName.get(name)!);
-  const artifacts = await io.browserFiles([json, ...shards]).load!();
+  const loaded = await io.browserFiles([json, ...shards]).load!();
+  const artifacts = { ...loaded, weightData: io.CompositeArrayBuffer.join(loaded.weightData) };
   const unused = files.filter((file) => file !== json && !shards.includes(file)).map(({ name }) => name);
   return { artifacts, bytes: json.size + shards.reduce((sum, { size }) => sum + size, 0), unused };
 }
