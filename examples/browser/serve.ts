@@ -14,7 +14,7 @@ export async function servePage({ port, host }: { port: number; host: boolean })
 
 /** Writes the page for any web server, also one that serves it from a subfolder. */
 export async function buildPage(outDir: string): Promise<void> {
-  await build({ ...config, logLevel: 'warn', build: { outDir, emptyOutDir: false, target: 'es2022', chunkSizeWarningLimit: 2000 } });
+  await build({ ...config, logLevel: 'warn', build: { outDir, emptyOutDir: false, target: 'es2022', chunkSizeWarningLimit: 2000, rolldownOptions: { checks: { pluginTimings: false } } } });
 }
 
 /** Serves what `buildPage` wrote. */
