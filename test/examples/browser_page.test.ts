@@ -4,7 +4,6 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page } from 'playwright';
 import type { PreviewServer } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -30,7 +29,7 @@ const TOPOLOGY = { class_name: 'Sequential', config: { name: 's', layers: [{ cla
 const json = (value: unknown, name = 'model.json') => ({ name, mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(value)) });
 const MODEL = json({ format: 'layers-model', modelTopology: TOPOLOGY, weightsManifest: [{ paths: ['group1-shard1of2.bin', 'group1-shard2of2.bin'], weights: SPECS }] });
 const BYTES = Buffer.concat([Buffer.from(KERNEL.buffer), Buffer.from(new Float32Array(80).fill(0.125).buffer)]);
-const shard = (number: number, buffer: Buffer) => ({ name: `group1-shard${number}of2.bin`, mimeType: 'application/octet-stream', buffer });
+const shard = (number: number, buffer: Buffer<ArrayBuffer>) => ({ name: `group1-shard${number}of2.bin`, mimeType: 'application/octet-stream', buffer });
 const SHARDS = [shard(1, BYTES.subarray(0, 10_000)), shard(2, BYTES.subarray(10_000))];
 
 const executablePath = browserHere();
