@@ -1,5 +1,5 @@
 /** What a tensor can become: quantisers from coarse to fine, each with its estimated bytes and its squared error. Pure. */
-import { classQuantizer } from '../clustering/entropy_constrained.js';
+import { classQuantizer, type ClassQuantizer } from '../clustering/entropy_constrained.js';
 import { initialCentroids, lloyd } from '../clustering/lloyd.js';
 import { optimalPartitions } from '../clustering/optimal_clusters.js';
 import { assignValues, classesCost, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
@@ -59,7 +59,7 @@ export function tensorCandidates(values: Float32Array, channels: number, options
   if (bits !== null && lossless.length > 0 && distinct <= 2 ** bits) return lossless;
   const sizes = (bits === null ? SIZES : [Math.floor(2 ** bits + 1e-9)]).filter((k) => k <= most);
   if (options.method === 'entropyConstrained') {
-    const classes = importance === null ? oneClass(values) : importanceClasses(values, importance);
+    const classes = importance === null ? oneClass(points) : importanceClasses(values, importance);
     const all = slopes(points, values.length, importance === null ? 1 : mean).map((slope) => classCandidate(classes, slope, zero));
     if (bits === null) return [...all, ...lossless, ...fine];
     const within = all.filter((candidate) => candidate.idealBits <= bits * values.length);
@@ -76,12 +76,17 @@ export function tensorCandidates(values: Float32Array, channels: number, options
 function classCandidate({ classes, of }: ImportanceClasses, slope: number, zero: boolean): Candidate & { idealBits: number } {
   const quantizer = classQuantizer(classes, slope, zero);
   const { error, weighted, bits, used } = classesCost(classes, quantizer);
-  const apply = (weights: Float32Array): Quantized => {
-    const indices = assignValues(weights, quantizer, of);
-    const exact = withCentroids(weights, indices, quantizer.values, zero, (i) => classes[of[i]].importance);
+  const importances = classes.map(({ importance }) => importance);
+  return { size: used, bytes: codedBytes(bits, used), error, weighted, apply: assignment(quantizer, of, importances, zero), idealBits: bits };
+}
+
+/** Apart from the candidate, which would hold on to the points. */
+function assignment({ values, thresholds }: ClassQuantizer, of: Uint8Array | null, importances: readonly number[], zero: boolean): Candidate['apply'] {
+  return (weights) => {
+    const indices = of === null ? assignValues(weights, { values, thresholds: thresholds[0] }) : assignValues(weights, { values, thresholds }, of);
+    const exact = withCentroids(weights, indices, values, zero, of === null ? undefined : (i) => importances[of[i]]);
     return { codebook: exact.values, indices: exact.indices };
   };
-  return { size: used, bytes: codedBytes(bits, used), error, weighted, apply, idealBits: bits };
 }
 
 function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: boolean, lossless = false): Candidate {

@@ -1,6 +1,6 @@
 /** Weights of a tensor in classes by what an error of each counts, so that quantisers can be found by runs of sorted weights. Pure. */
 import type { WeightClass } from '../clustering/entropy_constrained.js';
-import { weightedPoints } from '../clustering/weighted_points.js';
+import { weightedPoints, type WeightedPoints } from '../clustering/weighted_points.js';
 
 /**
  * Less than this share of the mean is not believed: on the inputs that were measured a weight may have had no say that has one elsewhere.
@@ -11,8 +11,8 @@ const STEPS = 2;
 
 export interface ImportanceClasses {
   classes: WeightClass[];
-  /** The class of each weight. */
-  of: Uint8Array;
+  /** The class of each weight; null where there is but one. */
+  of: Uint8Array | null;
 }
 
 /**
@@ -26,7 +26,7 @@ export function damped(curvature: Float32Array): Float32Array {
 /** Classes half an octave wide, each with the mean of its importances; they are ≥ `LEAST` of the tensor's mean. One class if all of them are 0. */
 export function importanceClasses(values: Float32Array, importance: Float32Array): ImportanceClasses {
   const mean = importance.reduce((sum, h) => sum + h, 0) / importance.length;
-  if (!(mean > 0)) return oneClass(values);
+  if (!(mean > 0)) return oneClass(weightedPoints(values));
   const sizes: number[] = [];
   const sums: number[] = [];
   const levels = Uint8Array.from(importance, (h) => {
@@ -45,4 +45,4 @@ export function importanceClasses(values: Float32Array, importance: Float32Array
 }
 
 /** All weights count the same. */
-export const oneClass = (values: Float32Array): ImportanceClasses => ({ classes: [{ points: weightedPoints(values), importance: 1 }], of: new Uint8Array(values.length) });
+export const oneClass = (points: WeightedPoints): ImportanceClasses => ({ classes: [{ points, importance: 1 }], of: null });

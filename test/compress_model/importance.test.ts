@@ -63,8 +63,8 @@ describe('what single weights count', () => {
     expect(classes[0].importance).toBeCloseTo(0.2575 / 8, 6);
     const quantizer = classQuantizer(classes, 0.05);
     const cost = classesCost(classes, quantizer);
-    const indices = assignValues(values, quantizer, of);
-    const error = (c: number): number => values.reduce((sum, w, i) => (of[i] === c ? sum + (w - quantizer.values[indices[i]]) ** 2 : sum), 0) / classes[c].points.counts.at(-1)!;
+    const indices = assignValues(values, quantizer, of!);
+    const error = (c: number): number => values.reduce((sum, w, i) => (of![i] === c ? sum + (w - quantizer.values[indices[i]]) ** 2 : sum), 0) / classes[c].points.counts.at(-1)!;
     expect(error(0)).toBeGreaterThan(3 * error(1));
     expect(cost.weighted).toBeCloseTo(classes.reduce((sum, { importance: h, points }, c) => sum + h * error(c) * points.counts.at(-1)!, 0), 0);
     // One quantiser for all: the same weighted error takes more bits.
@@ -86,7 +86,7 @@ describe('what single weights count', () => {
     expect(importanceClasses(values, new Float32Array(6)).classes).toHaveLength(1);
     const { classes, of } = importanceClasses(values, Float32Array.of(1, 0, 0, 0, 1, 1));
     const quantizer = classQuantizer(classes, 0.2, true);
-    const indices = assignValues(values, quantizer, of);
+    const indices = assignValues(values, quantizer, of!);
     expect([quantizer.values[indices[0]], quantizer.values[indices[3]]]).toEqual([0, 0]);
   });
 
