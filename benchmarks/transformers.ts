@@ -1,5 +1,12 @@
 /**
- * Attention on the native backend (wasm where that is not installed): forward and backward (gradients of query, key and value of Σy²) of
+ * Transformers with shared weights against the same written with separate layers, and attention alone, on the native backend (wasm where that is not installed).
+ *
+ * `stepVsSeparate`: time of a training step (Adam, batch 16, time 64, width 128, 4 heads) of six layers in depth with one set of weights, by `recurrentDepth`
+ * and by `universalTransformer`, and of `sharedAttention` in pairs, over that of six separate layers of the same kind; `decodingStepVsSeparate`: of one cached step of
+ * decoding after 64 positions. `checkpointMemoryVsPlain`: most bytes of tensors in the gradient of twelve steps of a Transformer block with checkpoints, over those
+ * without; `checkpointStepVsPlain`: time of that step.
+ *
+ * Attention: forward and backward (gradients of query, key and value of Σy²) of
  * the attention of our layers for batch 16, time 256, width 256, 4 heads, not masked and causal; the same composed of the host's operations; and with TORCH_PYTHON, the name of a Python
  * that has torch, of its `scaled_dot_product_attention`, in turns with ours. `ratio` = ours / theirs, round by round; `leastRatio` of the fastest rounds, which other work on
  * the machine disturbs least.
@@ -11,6 +18,7 @@ import { median, significant } from './interleaved.js';
 import { startNative } from './native_backend.js';
 import { startPython } from './python_peer.js';
 import type { BenchOptions } from './run.js';
+import { sharedVsSeparate } from './transformer_steps.js';
 
 const [BATCH, HEADS, TIME, DEPTH] = [16, 4, 256, 64];
 const ROUNDS = 21;
@@ -57,5 +65,5 @@ export async function run({ print }: BenchOptions): Promise<Record<string, unkno
   peer?.stop();
   tf.dispose(parts);
   const { attentionMs } = results['plain'] as { attentionMs: number };
-  return { backend, attentionMs, attention: results };
+  return { backend, ...(await sharedVsSeparate(print)), attentionMs, attention: results };
 }

@@ -8,7 +8,7 @@ import { withProgress } from '../common/progress.js';
 import { seededRandom, type Random } from '../common/random.js';
 import { batchOf, disposeBatch, haltingLayer, IGNORED, positionSignals, sequenceModel } from './model.js';
 import { mean, type Accuracy, type Checkpoint, type Ponder, type Run } from './record.js';
-import { partsOf, rateAt, type ModelName, type Settings, type VariantName } from './settings.js';
+import { partsOf, rateAt, widthOf, type ModelName, type Settings, type VariantName } from './settings.js';
 import { pairsOf, type Pair } from './tasks.js';
 
 export interface Job {
@@ -43,7 +43,7 @@ export async function runVariant({ settings, watch }: Job, variant: VariantName,
   model.compile({ optimizer: tfc.train.adam(training.learningRate, 0.9, 0.98), loss: sparseCrossEntropy({ ignore: IGNORED }) });
   acceptSparseTargets(model);
   const positions = Math.max(data.trainLength, ...data.heldOut, ...data.test) + 1;
-  const signals = positionSignals(positions, settings.model.width);
+  const signals = positionSignals(positions, widthOf(name, settings.model));
   const heldOut = groupsOf(settings, task, 'heldOut');
   const random = seededRandom(seed);
   const checkpoints: Checkpoint[] = [];

@@ -3,7 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor2D, Tensor3D } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { universalTransformer, type UniversalTransformer } from 'tfjs-weight-sharing';
-import type { ModelName, Settings } from './settings.js';
+import { widthOf, type ModelName, type Settings } from './settings.js';
 import { START, SYMBOLS, type Pair } from './tasks.js';
 
 type Symbolic = tfl.SymbolicTensor;
@@ -13,7 +13,8 @@ export const IGNORED = -1;
 
 /** Inputs: symbols, those of the answer `SYMBOLS` higher; for all but the LSTM also position signals. Output: at each position scores of the symbol that follows. */
 export function sequenceModel(name: ModelName, { model, adaptive }: Settings, seed: number): tfl.LayersModel {
-  const { width, lstmUnits } = model;
+  const { lstmUnits } = model;
+  const width = widthOf(name, model);
   const symbols = tfl.input({ shape: [null], dtype: 'int32' });
   const signals = tfl.input({ shape: [null, width] });
   const embedding = tfl.layers.embedding({ inputDim: 2 * SYMBOLS, outputDim: width, embeddingsInitializer: tfl.initializers.randomNormal({ mean: 0, stddev: 1, seed }) });
@@ -30,9 +31,10 @@ export function sequenceModel(name: ModelName, { model, adaptive }: Settings, se
 }
 
 /** Separate layers are Universal Transformers of one step each: the same layer, with weights of its own. */
-function transformer(name: Exclude<ModelName, 'lstm'>, x: Symbolic, { width, heads, depth }: Settings['model'], { steps, ...adaptive }: Settings['adaptive']): Symbolic {
+function transformer(name: Exclude<ModelName, 'lstm'>, x: Symbolic, shape: Settings['model'], { steps, ...adaptive }: Settings['adaptive']): Symbolic {
+  const { heads, depth } = shape;
   // Positions come in with the symbols, because a sequence may begin anywhere.
-  const stack = { units: width, numHeads: heads, causal: true, positionSignal: 'none' } as const;
+  const stack = { units: widthOf(name, shape), numHeads: heads, causal: true, positionSignal: 'none' } as const;
   if (name === 'adaptive') return universalTransformer({ ...stack, steps, recurrence: 'act', adaptive, name: 'adaptive' }).apply(x) as Symbolic;
   if (name === 'universal') return universalTransformer({ ...stack, steps: depth }).apply(x) as Symbolic;
   const layers = Array.from({ length: depth }, () => universalTransformer({ ...stack, steps: 1, stepSignal: 'none' }));

@@ -28,6 +28,8 @@ export interface Settings {
   };
   model: {
     width: number;
+    /** Width of the Universal Transformers: twice that gives them as many parameters as four separate layers have. */
+    universalWidth: number;
     heads: number;
     /** Steps in depth; layers of the Transformer with separate ones. */
     depth: number;
@@ -49,9 +51,9 @@ export interface Settings {
 
 export const SETTINGS: Settings = {
   data: { tasks: [...TASKS], trainLength: 12, heldOut: [14, 16], test: [18, 21, 24], samples: 100 },
-  model: { width: 48, heads: 4, depth: 4, lstmUnits: 128 },
+  model: { width: 48, universalWidth: 96, heads: 4, depth: 4, lstmUnits: 128 },
   adaptive: { steps: 6, haltingBias: -3, ponderWeight: 0.01 },
-  training: { steps: 1500, batchSize: 32, learningRate: 2e-3 },
+  training: { steps: 600, batchSize: 64, learningRate: 3e-3 },
 };
 
 export const variantsOf = ({ data }: Settings): VariantName[] => data.tasks.flatMap((task) => MODELS.map((model): VariantName => `${task} ${model}`));
@@ -60,6 +62,8 @@ export function partsOf(variant: VariantName): { task: Task; model: ModelName } 
   const [task, model] = variant.split(' ') as [Task, ModelName];
   return { task, model };
 }
+
+export const widthOf = (name: ModelName, { width, universalWidth }: Settings['model']): number => (name === 'universal' || name === 'adaptive' ? universalWidth : width);
 
 /** Share of the learning rate at step `step` of `steps`, counted from 0. */
 export function rateAt(step: number, steps: number): number {

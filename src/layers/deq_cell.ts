@@ -3,7 +3,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import { input, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { shownShape, warnOnce } from '../checks.js';
 import { allLayers, isModel, type Layer } from '../host.js';
-import { shapeList } from './outer_layer.js';
+import { nameAsLoaded, shapeList } from './outer_layer.js';
 
 export interface CellPlan {
   /** Shapes of the parts of the state, batch included; null where a length is known with the inputs only. */
@@ -61,7 +61,8 @@ function planLayer(who: string, cell: Layer, inputShapes: readonly Shape[], give
   };
   const state = given ? inputShapes[injected] : next(xs[0]);
   checkState(who, cell, 0, state, next(state));
-  if (!cell.built) cell.apply([state, ...xs].map((shape) => input({ batchShape: shape })) as SymbolicTensor[]);
+  if (cell.built) nameAsLoaded(cell, [state, ...xs]);
+  else cell.apply([state, ...xs].map((shape) => input({ batchShape: shape })) as SymbolicTensor[]);
   return { states: [state], injected };
 }
 

@@ -1,6 +1,6 @@
 /** What a layer that wraps other layers needs, which the host leaves to it: their weights, losses, trainability, configs. */
 import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
-import { input, layers, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, layers, LayersModel, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, shownShape } from '../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../host.js';
 
@@ -66,14 +66,47 @@ function checkInner(who: string, inner: readonly Layer[]): void {
 export function builtFor(who: string, layer: Layer, shapes: readonly Shape[]): Shape[] {
   try {
     const given = shapes.length === 1 ? shapes[0] : [...shapes];
-    if (!layer.built) {
-      const inputs = shapes.map((shape) => input({ batchShape: shape }));
-      layer.apply((shapes.length === 1 ? inputs[0] : inputs) as SymbolicTensor);
-    }
+    if (layer.built) nameAsLoaded(layer, shapes);
+    else build(layer, shapes);
     return shapeList(layer.computeOutputShape(given));
   } catch (error) {
     throw new Error(`${who}: the layer '${layer.name}' (${layer.getClassName()}) does not take inputs of shape ${shapes.map(shownShape).join(', ')}: ${(error as Error).message}`, { cause: error });
   }
+}
+
+function build(layer: Layer, shapes: readonly Shape[]): void {
+  const inputs = shapes.map((shape) => input({ batchShape: shape }));
+  layer.apply((shapes.length === 1 ? inputs[0] : inputs) as SymbolicTensor);
+}
+
+/**
+ * Gives the weights of a layer that was built elsewhere the names that they have when it comes out of a file and is built here: the host puts the names of
+ * the layers around before a weight's, and finds weights by these names. A model's weights are named when it is made, wherever that is.
+ */
+export function nameAsLoaded(layer: Layer, shapes: readonly Shape[]): void {
+  if (layer instanceof LayersModel || layer.weights.length === 0) return;
+  const twin = revivedTwin(layer);
+  if (twin === null) return;
+  build(twin, shapes);
+  // Read-only in the types alone.
+  layer.weights.forEach((weight, i) => ((weight as { originalName: string }).originalName = twin.weights[i].originalName));
+  twin.dispose();
+}
+
+/** Null for a class that no file can name: then there are no names to be found again. */
+function revivedTwin(layer: Layer): Layer | null {
+  try {
+    return revivedLayer(layer.name, withoutRegularizers(serialized(layer)));
+  } catch {
+    return null;
+  }
+}
+
+/** Those of the layer must not be revived: some know of each other. */
+function withoutRegularizers(saved: unknown): unknown {
+  if (Array.isArray(saved)) return saved.map(withoutRegularizers);
+  if (typeof saved !== 'object' || saved === null) return saved;
+  return Object.fromEntries(Object.entries(saved).map(([key, value]) => [key, /regularizer$/i.test(key) ? null : withoutRegularizers(value)]));
 }
 
 export const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);

@@ -13,7 +13,7 @@ import { digitsFor, END, pairOf, pairsOf, PLUS, START, sumOf, SYMBOLS } from '..
 
 const tiny: Settings = {
   data: { tasks: ['copy', 'addition'], trainLength: 3, heldOut: [4], test: [5], samples: 4 },
-  model: { width: 4, heads: 2, depth: 2, lstmUnits: 5 },
+  model: { width: 4, universalWidth: 4, heads: 2, depth: 2, lstmUnits: 5 },
   adaptive: { steps: 3, haltingBias: -1, ponderWeight: 0.01 },
   training: { steps: 8, batchSize: 4, learningRate: 0.02 },
 };

@@ -6,6 +6,7 @@ import { multiHeadAttention } from '../../src/layers/multi_head_attention.js';
 import { positionEmbedding } from '../../src/layers/position_embedding.js';
 import { quickLayerNormalization } from '../../src/layers/quick_layer_normalization.js';
 import { sharedAttention } from '../../src/layers/shared_attention.js';
+import { universalTransformer } from '../../src/layers/depth/universal_transformer.js';
 import { tiedEmbedding } from '../../src/layers/tied_embedding.js';
 import { alive, expectNear, seeded } from '../contract/fixtures.js';
 
@@ -50,6 +51,24 @@ describe('cachedDecoding', () => {
     const stack = sharedAttention({ numLayers: 3, numHeads: 2, units: 5, causal: true, policy: [2, 1], memoryPolicy: [1, 2] });
     const model = functionalModel({ inputs: [tokens, memory, mask], outputs: stack.apply([x, memory, mask]) as SymbolicTensor });
     await expectSteps(model, ids(), [seeded([2, 3, 4], 1), tf.tensor2d([[1, 1, 0], [1, 1, 1]])]);
+  });
+
+  it('also through a Universal Transformer, at each of its steps, whatever its recurrence', async () => {
+    const { tokens, x } = embedded();
+    const deep = { units: 6, numHeads: 2, hiddenUnits: 5, steps: 3, causal: true } as const;
+    const halting = universalTransformer({ ...deep, recurrence: 'act', adaptive: { haltingBias: 0 } });
+    const model = functionalModel({ inputs: tokens, outputs: universalTransformer({ ...deep, recurrence: 'skip', positionSignal: 'learned', maxLength: 5 }).apply(halting.apply(x)) as SymbolicTensor });
+    // Positions halt after different numbers of steps.
+    halting.setWeights(halting.getWeights().map((weight) => (weight.shape.join() === '6,1' ? tf.tensor2d([3, -3, 2, -2, 1, -1], [6, 1]) : weight)));
+    await expectSteps(model, ids());
+    const depths = new Set((await halting.report()).updates.flat());
+    expect(depths.size).toBeGreaterThan(0);
+    expect(() => cachedDecoding(model).step(tf.tensor2d([[1, 2, 3, 4, 5, 6]]))).toThrow('the sequence is 6 long, but there are 5 learned positions');
+
+    const decoder = universalTransformer({ ...deep, decoder: true });
+    const [memory, mask] = [input({ shape: [3, 4] }), input({ shape: [3] })];
+    const translating = functionalModel({ inputs: [tokens, memory, mask], outputs: decoder.apply([x, memory, mask]) as SymbolicTensor });
+    await expectSteps(translating, ids(), [seeded([2, 3, 4], 1), tf.tensor2d([[1, 1, 0], [1, 1, 1]])]);
   });
 
   it('goes on with the sequences that were selected', async () => {

@@ -10,6 +10,7 @@ import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.j
 import { shownShape } from '../../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer } from '../../host.js';
 import { lookingOn } from '../../solvers/looking.js';
+import { activeCache } from '../decoding_cache.js';
 import { applied, builtFor, OuterLayer, shapeList } from '../outer_layer.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
 import { learnedRow, sinusoids } from './signals.js';
@@ -55,6 +56,8 @@ export interface HaltingReport {
  * const model = tf.model({inputs: ids, outputs: tiedProjection().apply(y)});
  * await model.fit(xs, ys, {callbacks: [haltingMonitor()]});
  * ```
+ *
+ * In `cachedDecoding` a causal one with `transition: 'dense'` gives step by step what a whole pass gives; with `act` all steps are computed there.
  *
  * After a call {@link report} tells the steps and remainders of each position; `haltingMonitor()` logs their means.
  *
@@ -127,8 +130,12 @@ export class UniversalTransformer extends OuterLayer {
       const context: Record<string, Tensor | undefined> = { padding: padding ?? undefined, memory, memoryMask, first: this.#settings.recurrence === 'skip' ? x : undefined };
       const names = Object.keys(context).filter((name) => context[name] !== undefined);
       const training = kwargs['training'] === true;
-      const { steps, adaptive, checkpointing, maxLength } = this.#settings;
-      if (maxLength !== null && x.shape[1]! > maxLength) throw new Error(this.#tooLong(x.shape[1]!));
+      const { steps, adaptive, checkpointing, maxLength, transition } = this.#settings;
+      const end = (activeCache()?.position ?? 0) + x.shape[1]!;
+      if (maxLength !== null && end > maxLength) throw new Error(this.#tooLong(end));
+      if (activeCache() !== null && transition === 'separableConvolution') {
+        throw new Error(`UniversalTransformer '${this.name}': in cached decoding it sees the new positions alone, but its separable convolutions look at earlier ones. Use transition: 'dense', or decode with the whole sequence.`);
+      }
       const given = names.map((name) => context[name]!);
       const chain = Array.from({ length: steps }, (_, t): ChainStep => ([h], more) => this.#next(h, t, Object.fromEntries(names.map((name, i) => [name, more[i]])), training));
       const recomputes = checkpointing && isRecording();
@@ -142,7 +149,9 @@ export class UniversalTransformer extends OuterLayer {
           const [state, probability] = recomputes ? checkpointed([chain[t]], [h], args) : tfc.tidy(() => chain[t]([h], given));
           return { state, probability };
         },
-        maxSteps: steps, epsilon: adaptive.epsilon, combine: adaptive.combine, mask: padding, looks: lookingOn() === 'free',
+        maxSteps: steps, epsilon: adaptive.epsilon, combine: adaptive.combine, mask: padding,
+        // Later positions may go deeper, and then need the keys of all earlier ones there.
+        looks: lookingOn() === 'free' && activeCache() === null,
       }); // prettier-ignore
       this.#remember(halting, padding, computed);
       if (training && isRecording() && adaptive.ponderWeight > 0) this.#addPonder(tfc.mul(adaptive.ponderWeight, ponderCost(halting, padding)));
@@ -164,7 +173,8 @@ export class UniversalTransformer extends OuterLayer {
   #signalled(h: Tensor, t: number): Tensor {
     const { positionSignal, stepSignal, units } = this.#settings;
     const time = h.shape[1]!;
-    const position = positionSignal === 'none' ? [] : [this.#positions === null ? sinusoids(1, time, units) : tfc.slice(variableOf(this.#positions), [0, 0], [time, units])];
+    const from = activeCache()?.position ?? 0;
+    const position = positionSignal === 'none' ? [] : [this.#positions === null ? sinusoids(1 + from, time, units) : tfc.slice(variableOf(this.#positions), [from, 0], [time, units])];
     const step = stepSignal === 'none' ? [] : [this.#steps === null ? tfc.reshape(sinusoids(t + 1, 1, units), [units]) : learnedRow(variableOf(this.#steps), t)];
     return [...position, ...step].reduce<Tensor>((sum, signal) => tfc.add(sum, signal), h);
   }

@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { input, layers, model as functional, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, layers, loadLayersModel, model as functional, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import {
-  decodeModelArtifacts, deqLayer, encodeModelArtifacts, fixedPointIteration, gmmPrior, attachRegularizer, haltingMonitor, hashedDense, multiHeadAttention, tiedEmbedding, tiedProjection,
-  universalTransformer, type UniversalTransformerArgs,
+  attachRegularizer, compressModel, decodeModelArtifacts, deqLayer, encodeModelArtifacts, fixedPointIteration, gmmPrior, haltingMonitor, hashedDense, klMergeQuantization, multiHeadAttention,
+  sharedAttention, tiedEmbedding, tiedProjection, universalTransformer, type UniversalTransformerArgs,
 } from '../../../src/index.js'; // prettier-ignore
 import { adaptiveComputation, haltingStep, ponderCost, startHalting } from '../../../src/layers/depth/adaptive_computation.js';
 import { depthwiseOverTime } from '../../../src/layers/depth/transformer_step.js';
@@ -265,5 +265,48 @@ describe('universalTransformer works with', () => {
     const artifacts = await savedArtifacts(net);
     const decoded = decodeModelArtifacts(encodeModelArtifacts(artifacts));
     expect(decoded.weightSpecs?.map(({ name }) => name)).toEqual(artifacts.weightSpecs?.map(({ name }) => name));
+    expect(new Uint8Array(decoded.weightData as ArrayBuffer)).toEqual(new Uint8Array(artifacts.weightData as ArrayBuffer));
+  });
+
+  /** Beside a stack that shares attention, which has unused projections. */
+  const attentive = () => {
+    const x = input({ shape: [3, 4] });
+    const stack = sharedAttention({ numLayers: 2, numHeads: 2, units: 5, policy: [2] });
+    const deep = universalTransformer({ ...small, recurrence: 'act' });
+    return { net: functional({ inputs: x, outputs: deep.apply(stack.apply(x)) as SymbolicTensor }), deep };
+  };
+
+  inNode('quantisation by merging: every kernel takes the values of the codebook alone, at all steps, also after loading', async () => {
+    const { net, deep } = attentive();
+    const prior = gmmPrior({ components: 3, trainingExamples: 100 });
+    attachRegularizer(net, prior);
+    net.compile({ optimizer: tf.train.sgd(0.01), loss: 'meanSquaredError' });
+    const callback = klMergeQuantization({ prior, verbose: false, maxDistance: 10 });
+    await net.fit(seeded([4, 3, 4], 1), seeded([4, 3, 4], 2), { epochs: 1, batchSize: 4, verbose: 0, callbacks: [callback] });
+    const { restored, codebooks, layers: quantised } = callback.report!;
+    expect(restored).toBe(false);
+    const loaded = await saveAndLoad(net);
+    const kernels = loaded.weights.filter(({ name }) => /kernel/.test(name));
+    expect(quantised).toHaveLength(kernels.length);
+    expect(deep.settings.steps).toBeGreaterThan(1);
+    for (const kernel of kernels) for (const value of await values(kernel.read())) expect(codebooks[0].values).toContain(value);
+    const x = seeded([2, 3, 4], 3);
+    expectNear('loaded', await values(loaded.predict(x) as tf.Tensor), await values(net.predict(x) as tf.Tensor), 1e-5);
+  });
+
+  inNode('compressModel: few values in each kernel, and outputs as near as the weights', async () => {
+    const { net } = attentive();
+    const { artifacts, report } = await compressModel(net, { bits: 2 });
+    const small = await loadLayersModel(tf.io.fromMemory(artifacts));
+    expect(small.countParams()).toBe(net.countParams());
+    const kernels = small.weights.filter(({ name }) => /kernel/.test(name));
+    expect(kernels.length).toBeGreaterThan(10);
+    for (const kernel of kernels) expect(new Set(await values(kernel.read())).size, kernel.name).toBeLessThanOrEqual(4);
+    expect(report.ratio).toBeGreaterThan(1);
+    const fine = await loadLayersModel(tf.io.fromMemory((await compressModel(net, { bits: 8 })).artifacts));
+    const x = seeded([2, 3, 4], 3);
+    const distance = async (other: LayersModel) => (await values(tf.norm(tf.sub(other.predict(x) as tf.Tensor, net.predict(x) as tf.Tensor))))[0];
+    expect(await distance(fine)).toBeLessThan(0.02);
+    expect(await distance(fine)).toBeLessThan(await distance(small));
   });
 });
