@@ -46,8 +46,10 @@ export interface Settings {
 export const SETTINGS: Settings = {
   model: { width: 64, heads: 4, depth: 6, length: 64 },
   solver: { tolerance: 1e-2, maxIterations: 24 },
-  stability: { jacobianPenalty: 1, normalization: 'none', unrolledEpochs: 2 },
-  training: { epochs: 8, patience: 3, batchSize: 16, learningRate: 2e-3, rows: 3200 },
+  // Of penalties 0, 0.1 and 1 and spectral normalisation, by held-out text after 300 steps: 1 and the normalisation hold learning up; without a penalty the text is predicted a little
+  // better, but iterations rise from epoch to epoch and plain iteration no longer converges.
+  stability: { jacobianPenalty: 0.1, normalization: 'none', unrolledEpochs: 1 },
+  training: { epochs: 8, patience: 3, batchSize: 16, learningRate: 2e-3, rows: 1600 },
   figures: { iterations: 40, depths: [1, 2, 4, 8, 16, 32] },
 };
 
@@ -55,6 +57,5 @@ export const SETTINGS: Settings = {
 export const GENERATED: Settings = {
   ...SETTINGS,
   model: { width: 32, heads: 4, depth: 4, length: 24 },
-  stability: { ...SETTINGS.stability, unrolledEpochs: 1 },
   training: { ...SETTINGS.training, epochs: 3, rows: 1200 },
 };
