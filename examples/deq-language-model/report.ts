@@ -24,7 +24,7 @@ export function headline(record: RunRecord): string {
 function figureRows(record: RunRecord): Panel[][] {
   const { settings } = record;
   const batch = `${settings.training.batchSize} rows of ${settings.model.length} tokens`;
-  const residuals = residualPanel(runsOf(record, 'equilibrium')[0].residuals, settings.solver.tolerance, `${batch} that were held out`);
+  const residuals = residualPanel(runsOf(record, 'equilibrium')[0].residuals, settings.solver.tolerance, 'a held-out batch');
   const memory = memoryPanel((['equilibrium', 'tied'] as const).map((variant) => ({ label: LABELS[variant], color: COLORS[variant], memory: runsOf(record, variant)[0].memory })), batch);
   return [[residuals, memory], [learningCurves(record), solvesByEpoch(record)]];
 }

@@ -15,7 +15,7 @@ export const figureRows = (record: RunRecord): Panel[][] => [[residuals(record),
 
 function residuals(record: RunRecord): Panel {
   const [run] = runsOf(record, 'equilibrium');
-  return residualPanel(run.residuals, record.settings.solver.tolerance, `a batch of held-out images, seed ${run.seed}`);
+  return residualPanel(run.residuals, record.settings.solver.tolerance, 'a held-out batch');
 }
 
 function memory(record: RunRecord): Panel {
@@ -31,13 +31,14 @@ function learningCurves(record: RunRecord): Panel {
   });
   // The first epochs would flatten the rest.
   const [worst, best] = [Math.max, Math.min].map((of) => of(...lines.flatMap(({ points }) => points.map(({ y }) => y))));
+  const top = Math.min(worst, 5 * best) || 1;
   return panel('Held-out error', 'By epoch. Above the frame where the line leaves it.', {
     width: WIDTH, height: HEIGHT, ...MARGINS,
     x: { label: 'epoch', ticks: Math.min(12, record.settings.training.epochs), tickFormat: 'd' },
-    y: { label: 'error (%)', domain: [0, Math.min(worst, 5 * best) || 1], grid: true },
+    y: { label: 'error (%)', domain: [0, top], grid: true },
     marks: [
       ...lines.map(({ variant, points }) => Plot.line(points, { x: 'x', y: 'y', stroke: COLORS[variant], strokeWidth: 1.8, clip: true })),
-      endLabels(lines.map(({ variant, points }) => ({ ...points[points.length - 1], label: LABELS[variant], color: COLORS[variant] }))),
+      ...endLabels(lines.map(({ variant, points }) => ({ ...points[points.length - 1], label: LABELS[variant], color: COLORS[variant] })), (y) => y / top),
       Plot.ruleY([0]),
     ],
   }); // prettier-ignore

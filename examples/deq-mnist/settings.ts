@@ -44,7 +44,7 @@ export const MNIST_SETTINGS: Settings = {
   figures: { iterations: 40, depths: [1, 2, 4, 8, 16, 32] },
 };
 
-export const RENDERED_SETTINGS: Settings = { ...MNIST_SETTINGS, training: { ...MNIST_SETTINGS.training, epochs: 5 } };
+export const RENDERED_SETTINGS: Settings = { ...MNIST_SETTINGS, training: { ...MNIST_SETTINGS.training, epochs: 8 } };
 
 /** Images that the example draws: with them the command ends within about two minutes on the native backend. */
 export const RENDERED_COUNTS = { train: 5_000, validation: 1_000, test: 4_000 };
