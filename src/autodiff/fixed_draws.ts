@@ -2,17 +2,7 @@
  * The same random numbers at each evaluation of a function: variational dropout (Gal & Ghahramani, NeurIPS 2016) for layers that draw their
  * masks themselves.
  */
-
-/** mulberry32: uniform numbers in [0, 1) from a seed. */
-function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { uniformNumbers } from '../uniform_numbers.js';
 
 /** A seed for {@link withFixedDraws}. */
 export const freshSeed = (): number => Math.floor(Math.random() * 2 ** 32);
@@ -23,7 +13,7 @@ export const freshSeed = (): number => Math.floor(Math.random() * 2 ** 32);
  */
 export function withFixedDraws<T>(seed: number, f: () => T): T {
   const { random } = Math;
-  Math.random = uniform(seed);
+  Math.random = uniformNumbers(seed);
   try {
     return f();
   } finally {

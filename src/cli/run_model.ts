@@ -2,6 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
+import { uniformNumbers } from '../uniform_numbers.js';
 import { importInstalled } from './backend.js';
 import type { NumberArray } from './arrays.js';
 import type { OpenedModel } from './open_model.js';
@@ -88,13 +89,7 @@ async function read(outputs: tfc.Tensor | tfc.Tensor[]): ReturnType<RunnableMode
 
 /** Inputs for `samples` samples: uniform in [0, 1), integers below an embedding's size; open dimensions are 8. The same for a seed. */
 export function randomInputs(model: RunnableModel, samples: number, seed: number): tfc.Tensor[] {
-  let state = seed >>> 0;
-  const uniform = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const uniform = uniformNumbers(seed);
   return model.inputs.map(({ shape, dtype, limit }) => {
     const full = shape.map((n, axis) => n ?? (axis === 0 ? samples : 8));
     const bound = limit ?? (dtype === 'int32' ? 2 : null);

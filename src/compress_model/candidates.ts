@@ -6,6 +6,7 @@ import { assignValues, classesCost, nearestQuantizer, quantizerCost, withCentroi
 import { meanOf, pointCount, weightedPoints, type WeightedPoints } from '../clustering/weighted_points.js';
 import { importanceClasses, oneClass, type ImportanceClasses } from './importance.js';
 import { mixtureQuantizers } from './mixture_candidates.js';
+import { uniformNumbers } from '../uniform_numbers.js';
 import type { ResolvedOptions } from './options.js';
 import { roundSignificand } from './tensor_values.js';
 import { codedBytes, valueCost, type Candidate, type Quantized } from './value_cost.js';
@@ -118,19 +119,9 @@ function kMeansQuantizers(clustered: WeightedPoints, sizes: readonly number[], z
     const centres =
       initialization === 'optimal'
         ? ends.map((end, j) => meanOf(clustered, j === 0 ? 0 : ends[j - 1], end))
-        : lloyd(clustered, initialCentroids(clustered, k, initialization, generator(k)));
+        : lloyd(clustered, initialCentroids(clustered, k, initialization, uniformNumbers(k)));
     return nearestQuantizer(zero ? [...centres, 0] : centres);
   });
-}
-
-/** mulberry32: the same numbers at each run. */
-function generator(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 const channelOf = (values: Float32Array, channels: number, c: number): Float32Array => Float32Array.from({ length: values.length / channels }, (_, i) => values[i * channels + c]);
