@@ -2,14 +2,20 @@ import * as tf from '@tensorflow/tfjs-core';
 import { onTestFinished } from 'vitest';
 import { registerMissingKernels } from '../src/kernels/missing_kernels.js';
 
-/** `registerMissingKernels()` for the test that calls this: other suites of the process count on the stock kernels. */
-export function missingKernelsForThisTest(): void {
+/** Puts the kernels of cpu and wasm back to what they are now: other suites of the process count on the stock ones. */
+export function stockKernels(): () => void {
   const stock = ['cpu', 'wasm'].map((backend) => ({ backend, kernels: tf.getKernelsForBackend(backend) }));
-  registerMissingKernels();
-  onTestFinished(() => {
+  return () => {
     for (const { backend, kernels } of stock) {
       for (const { kernelName } of tf.getKernelsForBackend(backend)) tf.unregisterKernel(kernelName, backend);
       for (const kernel of kernels) tf.registerKernel(kernel);
     }
-  });
+  };
+}
+
+/** `registerMissingKernels()` for the test that calls this. */
+export function missingKernelsForThisTest(): void {
+  const restore = stockKernels();
+  registerMissingKernels();
+  onTestFinished(restore);
 }

@@ -17,13 +17,13 @@ const USUAL = [
  * The executable of `CHROMIUM_PATH`, of this system, or of playwright.
  * @throws Error that says how to get one.
  */
-export function findChromium(): string {
+export function findChromium(exists: (path: string) => boolean = existsSync): string {
   const asked = process.env.CHROMIUM_PATH;
   if (asked) {
-    if (existsSync(asked)) return asked;
+    if (exists(asked)) return asked;
     throw new Error(`test:browser: CHROMIUM_PATH is '${asked}', and there is no such file.`);
   }
-  const found = [...USUAL, chromium.executablePath()].find((path) => existsSync(path));
+  const found = [...USUAL, chromium.executablePath()].find((path) => exists(path));
   if (found) return found;
   throw new Error(
     'test:browser: no Chromium was found. Install one (`apt-get install chromium`, `npx playwright install chromium`), or name yours: CHROMIUM_PATH=… npm run test:browser.',

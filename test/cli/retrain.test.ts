@@ -13,10 +13,12 @@ import { run } from '../../src/cli/main.js';
 import { writeStockModel } from '../../src/cli/write_model.js';
 import { decodeModelArtifacts } from '../../src/index.js';
 import { seededNormal } from '../helpers.js';
+import { stockKernels } from '../stock_kernels.js';
 
 const SAMPLES = 160;
 let directory = '';
 let before = '';
+let restoreKernels = (): void => {};
 const at = (name: string): string => join(directory, name);
 
 async function tfws(...args: string[]): Promise<{ code: number; out: string; err: string }> {
@@ -48,6 +50,7 @@ function idx(shape: number[], bytes: Uint8Array): Buffer {
 /** Trains on samples of 2 × 3 pixels (bytes) in three classes, or on a column of a table, and writes everything that the command reads. */
 beforeAll(async () => {
   before = tf.getBackend();
+  restoreKernels = stockKernels();
   await tf.setBackend('cpu');
   directory = await mkdtemp(join(tmpdir(), 'tfws-retrain-'));
   const normal = seededNormal(1);
@@ -65,6 +68,7 @@ beforeAll(async () => {
   await train('price', [3, 12, 1], 'linear', tf.tensor2d(rows), tf.tensor2d(price, [SAMPLES, 1]));
 });
 afterAll(async () => {
+  restoreKernels();
   await tf.setBackend(before);
   await rm(directory, { recursive: true, force: true });
 });
