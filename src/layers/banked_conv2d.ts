@@ -1,18 +1,16 @@
 /** A 2D convolution whose kernel comes from a bank of parameters. Plummer et al., "Neural Parameter Allocation Search", ICLR 2022. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor1D, Tensor4D } from '@tensorflow/tfjs-core';
-import { layers, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys, describe } from '../checks.js';
+import type { Shape } from '@tensorflow/tfjs-layers';
+import { checkBoolean } from '../checks.js';
 import {
   constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
   type Activation, type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier,
   type LayerArgs, type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
-import type { SymbolicInputs } from './bank_use.js';
-import { BANKED_OPTIONS, bankedConfig, type BankedArgs } from './banked_options.js';
-import { BankedWeights } from './banked_weights.js';
+import { BankedLayer } from './banked_layer.js';
+import { BANKED_OPTIONS, type BankedArgs } from './banked_options.js';
 import { CONVOLUTION_PLAN_OPTIONS, ConvolutionPlan, type ConvolutionPlanArgs } from './convolution_plan.js';
-import type { ParameterBank } from './parameter_bank.js';
 
 export interface BankedConv2DArgs extends LayerArgs, ConvolutionPlanArgs, BankedArgs {
   /** Default true. */
@@ -44,7 +42,7 @@ const OPTIONS = [
  * h = bankedConv2d({filters: 64, kernelSize: 3, activation: 'relu'}).apply([h, bank]);
  * ```
  */
-export class BankedConv2D extends layers.Layer {
+export class BankedConv2D extends BankedLayer {
   /** @nocollapse */
   static readonly className = 'BankedConv2D';
 
@@ -57,13 +55,10 @@ export class BankedConv2D extends layers.Layer {
   readonly biasConstraint: Constraint | null;
   /** [filters] */
   bias: LayerVariable | null = null;
-  readonly #weights: BankedWeights;
 
   constructor(args: BankedConv2DArgs) {
-    super(args ?? {});
     const who = 'BankedConv2D';
-    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with filters and kernelSize, got ${describe(args)}.`);
-    checkKeys(who, args, OPTIONS);
+    super(who, args, OPTIONS, 'filters and kernelSize');
     this.plan = new ConvolutionPlan(who, args);
     this.activation = this.plan.activation;
     this.useBias = checkBoolean(who, 'useBias', args.useBias ?? true);
@@ -71,34 +66,13 @@ export class BankedConv2D extends layers.Layer {
     this.biasInitializer = initializerOf(who, 'biasInitializer', args.biasInitializer ?? 'zeros');
     this.biasRegularizer = regularizerOf(who, 'biasRegularizer', args.biasRegularizer);
     this.biasConstraint = constraintOf(who, 'biasConstraint', args.biasConstraint);
-    this.#weights = new BankedWeights(who, this, args);
-  }
-
-  /** α, [candidates], with learned weights; null before the layer is built and otherwise. */
-  get coefficients(): LayerVariable | null {
-    return this.#weights.coefficients;
-  }
-
-  /** The bank; null before the layer is applied in a model, and where the numbers come from outside of it. */
-  get bank(): ParameterBank | null {
-    return this.#weights.use.owner;
-  }
-
-  /** How many weights the layer makes of the bank's numbers; 0 before it is built. */
-  get bankedWeights(): number {
-    return this.#weights.count;
-  }
-
-  override apply(inputs: SymbolicInputs, kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    this.#weights.use.onApply(inputs);
-    return super.apply(inputs, kwargs as never);
   }
 
   override build(inputShape: Shape | Shape[]): void {
     const { kernelSize: [rows, columns], groups, filters } = this.plan;
-    const inputs = this.plan.inputChannels(this.name, this.#weights.inputOf(inputShape)) / groups;
+    const inputs = this.plan.inputChannels(this.name, this.weightsOfBank.inputOf(inputShape)) / groups;
     const taps = rows * columns;
-    this.#weights.build(inputShape, { inputs, taps, outputs: filters, fanIn: taps * inputs, fanOut: taps * filters, initializer: this.kernelInitializer });
+    this.weightsOfBank.build(inputShape, { inputs, taps, outputs: filters, fanIn: taps * inputs, fanOut: taps * filters, initializer: this.kernelInitializer });
     if (this.useBias) {
       this.bias = this.addWeight('bias', [filters], 'float32', this.biasInitializer, this.biasRegularizer ?? undefined, true, this.biasConstraint ?? undefined);
     }
@@ -108,9 +82,9 @@ export class BankedConv2D extends layers.Layer {
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
-      const { input, bank } = this.#weights.use.tensors(inputs);
+      const { input, bank } = this.weightsOfBank.use.tensors(inputs);
       const { kernelSize, filters, groups, channelAxis } = this.plan;
-      const weights = tfc.reshape(this.#weights.tensor(bank), [input.shape[channelAxis]! / groups, ...kernelSize, filters]);
+      const weights = tfc.reshape(this.weightsOfBank.tensor(bank), [input.shape[channelAxis]! / groups, ...kernelSize, filters]);
       const kernel = tfc.transpose(weights, [1, 2, 0, 3]) as Tensor4D;
       return this.plan.apply(this.name, input, kernel, this.bias && (variableOf(this.bias) as Tensor as Tensor1D));
     });
@@ -118,12 +92,6 @@ export class BankedConv2D extends layers.Layer {
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape {
     return this.plan.outputShape((Array.isArray(inputShape[0]) ? inputShape[0] : inputShape) as Shape);
-  }
-
-  override dispose(): ReturnType<layers.Layer['dispose']> {
-    const result = super.dispose();
-    if (result.refCountAfterDispose === 0) this.#weights.dispose();
-    return result;
   }
 
   override getConfig(): serialization.ConfigDict {
@@ -135,8 +103,6 @@ export class BankedConv2D extends layers.Layer {
       biasInitializer: serialized(this.biasInitializer),
       biasRegularizer: serialized(this.biasRegularizer),
       biasConstraint: serialized(this.biasConstraint),
-      bank: this.#weights.use.config(),
-      ...bankedConfig(this.#weights.options),
     };
   }
 }

@@ -1,19 +1,17 @@
 /** A dense layer whose weights come from a bank of parameters. Plummer et al., "Neural Parameter Allocation Search", ICLR 2022. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
-import { layers, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
+import type { Shape } from '@tensorflow/tfjs-layers';
+import { checkBoolean, checkNumber, integerAtLeast } from '../checks.js';
 import {
   activationOf, constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf,
   type Activation, type ActivationIdentifier, type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier,
   type LayerArgs, type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { denseProduct } from '../kernels/dense_product/index.js';
-import type { SymbolicInputs } from './bank_use.js';
-import { BANKED_OPTIONS, bankedConfig, type BankedArgs } from './banked_options.js';
-import { BankedWeights } from './banked_weights.js';
+import { BankedLayer } from './banked_layer.js';
+import { BANKED_OPTIONS, type BankedArgs } from './banked_options.js';
 import { asFloats, shapeText } from './hashed_inputs.js';
-import type { ParameterBank } from './parameter_bank.js';
 
 export interface BankedDenseArgs extends LayerArgs, BankedArgs {
   /** Number of outputs. Required. */
@@ -51,7 +49,7 @@ const OPTIONS = ['units', 'activation', 'useBias', 'kernelInitializer', 'biasIni
  *
  * When not to use it: with one layer on the bank; see `hashedDense`.
  */
-export class BankedDense extends layers.Layer {
+export class BankedDense extends BankedLayer {
   /** @nocollapse */
   static readonly className = 'BankedDense';
 
@@ -64,13 +62,10 @@ export class BankedDense extends layers.Layer {
   readonly biasConstraint: Constraint | null;
   /** [units] */
   bias: LayerVariable | null = null;
-  readonly #weights: BankedWeights;
 
   constructor(args: BankedDenseArgs) {
-    super(args ?? {});
     const who = 'BankedDense';
-    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with units, got ${describe(args)}.`);
-    checkKeys(who, args, OPTIONS);
+    super(who, args, OPTIONS, 'units');
     this.units = checkNumber(who, 'units', args.units, integerAtLeast(1), 'It is the number of outputs.');
     this.activation = activationOf(who, 'activation', args.activation);
     this.useBias = checkBoolean(who, 'useBias', args.useBias ?? true);
@@ -78,35 +73,14 @@ export class BankedDense extends layers.Layer {
     this.biasInitializer = initializerOf(who, 'biasInitializer', args.biasInitializer ?? 'zeros');
     this.biasRegularizer = regularizerOf(who, 'biasRegularizer', args.biasRegularizer);
     this.biasConstraint = constraintOf(who, 'biasConstraint', args.biasConstraint);
-    this.#weights = new BankedWeights(who, this, args);
     this.supportsMasking = true;
   }
 
-  /** α, [candidates], with learned weights; null before the layer is built and otherwise. */
-  get coefficients(): LayerVariable | null {
-    return this.#weights.coefficients;
-  }
-
-  /** The bank; null before the layer is applied in a model, and where the numbers come from outside of it. */
-  get bank(): ParameterBank | null {
-    return this.#weights.use.owner;
-  }
-
-  /** How many weights the layer makes of the bank's numbers; 0 before it is built. */
-  get bankedWeights(): number {
-    return this.#weights.count;
-  }
-
-  override apply(inputs: SymbolicInputs, kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    this.#weights.use.onApply(inputs);
-    return super.apply(inputs, kwargs as never);
-  }
-
   override build(inputShape: Shape | Shape[]): void {
-    const shape = this.#weights.inputOf(inputShape);
+    const shape = this.weightsOfBank.inputOf(inputShape);
     const inputs = shape.at(-1);
     if (shape.length < 2 || inputs == null) throw new Error(`BankedDense: layer '${this.name}' expects [batch, …, inputs] with a known number of inputs, got ${shapeText(shape)}.`);
-    this.#weights.build(inputShape, { inputs, taps: 1, outputs: this.units, fanIn: inputs, fanOut: this.units, initializer: this.kernelInitializer });
+    this.weightsOfBank.build(inputShape, { inputs, taps: 1, outputs: this.units, fanIn: inputs, fanOut: this.units, initializer: this.kernelInitializer });
     if (this.useBias) {
       this.bias = this.addWeight('bias', [this.units], 'float32', this.biasInitializer, this.biasRegularizer ?? undefined, true, this.biasConstraint ?? undefined);
     }
@@ -116,10 +90,10 @@ export class BankedDense extends layers.Layer {
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
-      const { input, bank } = this.#weights.use.tensors(inputs);
+      const { input, bank } = this.weightsOfBank.use.tensors(inputs);
       const x = asFloats(`BankedDense: layer '${this.name}'`, input);
       const width = input.shape[input.rank - 1];
-      const kernel = tfc.reshape(this.#weights.tensor(bank), [width, this.units]) as Tensor2D;
+      const kernel = tfc.reshape(this.weightsOfBank.tensor(bank), [width, this.units]) as Tensor2D;
       const y = denseProduct(tfc.reshape(x, [-1, width]) as Tensor2D, kernel);
       return tfc.reshape(this.activation.apply(this.bias === null ? y : tfc.add(y, variableOf(this.bias))), [...input.shape.slice(0, -1), this.units]);
     });
@@ -134,12 +108,6 @@ export class BankedDense extends layers.Layer {
     return ([mask].flat()[0] ?? null) as Tensor;
   }
 
-  override dispose(): ReturnType<layers.Layer['dispose']> {
-    const result = super.dispose();
-    if (result.refCountAfterDispose === 0) this.#weights.dispose();
-    return result;
-  }
-
   override getConfig(): serialization.ConfigDict {
     return {
       ...super.getConfig(),
@@ -150,8 +118,6 @@ export class BankedDense extends layers.Layer {
       biasInitializer: serialized(this.biasInitializer),
       biasRegularizer: serialized(this.biasRegularizer),
       biasConstraint: serialized(this.biasConstraint),
-      bank: this.#weights.use.config(),
-      ...bankedConfig(this.#weights.options),
     };
   }
 }

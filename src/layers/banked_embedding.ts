@@ -1,15 +1,13 @@
 /** An embedding whose table comes from a bank of parameters. Plummer et al., "Neural Parameter Allocation Search", ICLR 2022. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
-import { layers, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
-import { initializerOf, LAYER_OPTIONS, serialized, type Initializer, type InitializerIdentifier, type LayerArgs, type LayerVariable } from '../host.js';
+import type { Shape } from '@tensorflow/tfjs-layers';
+import { checkBoolean, checkNumber, integerAtLeast } from '../checks.js';
+import { initializerOf, LAYER_OPTIONS, serialized, type Initializer, type InitializerIdentifier, type LayerArgs } from '../host.js';
 import { gatherRows } from '../kernels/segment_sum/index.js';
 import { tokenIds } from '../kernels/token_ids/index.js';
-import type { SymbolicInputs } from './bank_use.js';
-import { BANKED_OPTIONS, bankedConfig, type BankedArgs } from './banked_options.js';
-import { BankedWeights } from './banked_weights.js';
-import type { ParameterBank } from './parameter_bank.js';
+import { BankedLayer } from './banked_layer.js';
+import { BANKED_OPTIONS, type BankedArgs } from './banked_options.js';
 
 export interface BankedEmbeddingArgs extends LayerArgs, BankedArgs {
   /** Number of ids: they are 0 … inputDim − 1. Required. */
@@ -41,7 +39,7 @@ const OPTIONS = ['inputDim', 'outputDim', 'embeddingsInitializer', 'maskZero', .
  * Interpolation makes neighbouring ids alike: number them so that this means something, or use 'repetition'. An id that is no integer in [0,
  * inputDim) is an error on cpu, wasm and tensorflow; on webgl and webgpu its row is zeros.
  */
-export class BankedEmbedding extends layers.Layer {
+export class BankedEmbedding extends BankedLayer {
   /** @nocollapse */
   static readonly className = 'BankedEmbedding';
 
@@ -49,44 +47,20 @@ export class BankedEmbedding extends layers.Layer {
   readonly outputDim: number;
   readonly maskZero: boolean;
   readonly embeddingsInitializer: Initializer;
-  readonly #weights: BankedWeights;
 
   constructor(args: BankedEmbeddingArgs) {
-    super(args ?? {});
     const who = 'BankedEmbedding';
-    if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with inputDim and outputDim, got ${describe(args)}.`);
-    checkKeys(who, args, OPTIONS);
+    super(who, args, OPTIONS, 'inputDim and outputDim');
     this.inputDim = checkNumber(who, 'inputDim', args.inputDim, integerAtLeast(1), 'It is the number of ids, the largest one plus 1.');
     this.outputDim = checkNumber(who, 'outputDim', args.outputDim, integerAtLeast(1), 'It is the length of a row.');
     this.maskZero = checkBoolean(who, 'maskZero', args.maskZero ?? false);
     this.embeddingsInitializer = initializerOf(who, 'embeddingsInitializer', args.embeddingsInitializer ?? 'randomUniform');
-    this.#weights = new BankedWeights(who, this, args);
     this.supportsMasking = this.maskZero;
-  }
-
-  /** α, [candidates], with learned weights; null before the layer is built and otherwise. */
-  get coefficients(): LayerVariable | null {
-    return this.#weights.coefficients;
-  }
-
-  /** The bank; null before the layer is applied in a model, and where the numbers come from outside of it. */
-  get bank(): ParameterBank | null {
-    return this.#weights.use.owner;
-  }
-
-  /** How many weights the layer makes of the bank's numbers; 0 before it is built. */
-  get bankedWeights(): number {
-    return this.#weights.count;
-  }
-
-  override apply(inputs: SymbolicInputs, kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    this.#weights.use.onApply(inputs);
-    return super.apply(inputs, kwargs as never);
   }
 
   override build(inputShape: Shape | Shape[]): void {
     const { inputDim: inputs, outputDim: outputs } = this;
-    this.#weights.build(inputShape, { inputs, taps: 1, outputs, fanIn: inputs, fanOut: outputs, initializer: this.embeddingsInitializer });
+    this.weightsOfBank.build(inputShape, { inputs, taps: 1, outputs, fanIn: inputs, fanOut: outputs, initializer: this.embeddingsInitializer });
     super.build(inputShape);
   }
 
@@ -96,11 +70,11 @@ export class BankedEmbedding extends layers.Layer {
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
-      const { input, bank } = this.#weights.use.tensors(inputs);
+      const { input, bank } = this.weightsOfBank.use.tensors(inputs);
       const ids = tokenIds(tfc.reshape(input, [input.size]), {
         count: this.inputDim, who: `${this.name}: token ids`, fix: 'Raise inputDim, or give unknown tokens an id of their own.',
       }) as Tensor1D; // prettier-ignore
-      const table = tfc.reshape(this.#weights.tensor(bank), [this.inputDim, this.outputDim]) as Tensor2D;
+      const table = tfc.reshape(this.weightsOfBank.tensor(bank), [this.inputDim, this.outputDim]) as Tensor2D;
       return tfc.reshape(gatherRows(table, ids), [...input.shape, this.outputDim]);
     });
   }
@@ -116,12 +90,6 @@ export class BankedEmbedding extends layers.Layer {
     return tfc.tidy(() => tfc.notEqual(ids, tfc.zerosLike(ids)));
   }
 
-  override dispose(): ReturnType<layers.Layer['dispose']> {
-    const result = super.dispose();
-    if (result.refCountAfterDispose === 0) this.#weights.dispose();
-    return result;
-  }
-
   override getConfig(): serialization.ConfigDict {
     return {
       ...super.getConfig(),
@@ -129,8 +97,6 @@ export class BankedEmbedding extends layers.Layer {
       outputDim: this.outputDim,
       embeddingsInitializer: serialized(this.embeddingsInitializer),
       maskZero: this.maskZero,
-      bank: this.#weights.use.config(),
-      ...bankedConfig(this.#weights.options),
     };
   }
 }

@@ -6,9 +6,7 @@ import type * as tfl from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { kMeans } from '../clustering/k_means.js';
 import { allLayers, checkSameHost, variableOf, type Layer } from '../host.js';
-import type { BankedConv2D } from '../layers/banked_conv2d.js';
-import type { BankedDense } from '../layers/banked_dense.js';
-import type { BankedEmbedding } from '../layers/banked_embedding.js';
+import type { BankedLayer } from '../layers/banked_layer.js';
 import type { Combination } from '../layers/banked_options.js';
 import type { ParameterBank } from '../layers/parameter_bank.js';
 
@@ -30,8 +28,6 @@ export interface Grouping {
   /** Σ of squared distances of the coefficients to the mean of their group. */
   inertia: number;
 }
-
-export type BankedLayer = BankedConv2D | BankedDense | BankedEmbedding;
 
 const BANKED = ['BankedConv2D', 'BankedDense', 'BankedEmbedding'];
 // By name of the class: another copy of this package in the same page has another class.

@@ -1,9 +1,10 @@
 /** A model whose layers share one bank as one with a bank for each group of layers. Plummer et al., "Neural Parameter Allocation Search", ICLR 2022. */
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
+import type { BankedLayer } from '../layers/banked_layer.js';
 import { COMBINATIONS, type Combination } from '../layers/banked_options.js';
 import type { ParameterBank } from '../layers/parameter_bank.js';
-import { onOneBank, type BankedLayer } from './learn_grouping.js';
+import { onOneBank } from './learn_grouping.js';
 import type { Edge, LayerNode, ModelConfig } from './rebuild.js';
 
 export interface SplitBankArgs {
