@@ -33,7 +33,8 @@ export interface VariantExample<Variant extends string, Run extends { seed: numb
   data: { help: string; env: string } | null;
   /** An assignment to show for --set. */
   setting: string;
-  load(directory: string | null): { data: Data; settings: Settings; about: About; line: string };
+  /** @param settingsOf defaults as --set changes them, or the settings of the run that is gone on with. */
+  load(directory: string | null, settingsOf: (defaults: Settings) => Settings): { data: Data; settings: Settings; about: About; line: string };
   variants(settings: Settings): readonly Variant[];
   run(job: { data: Data; settings: Settings; watch: InterruptWatch }, variant: Variant, seed: number): Promise<Run>;
   /** After the last run: what variants have to be measured side by side for. */
@@ -100,10 +101,10 @@ async function main<Variant extends string, Run extends { seed: number; variant:
   const earlier = options.resume ? read(path) : null;
   const { label } = await useBackend(options.backend, say);
   const directory = earlier === null ? (options.data === undefined ? null : userPath(options.data)) : earlier.directory;
-  const { data, settings, about, line } = example.load(directory);
+  const settingsOf = (defaults: Settings) => earlier?.settings ?? (overrideSettings(defaults as never, options.set) as unknown as Settings);
+  const { data, settings, about, line } = example.load(directory, settingsOf);
   const record: Saved = earlier ?? {
-    format, data: about, directory, backend: label,
-    settings: overrideSettings(settings as never, options.set) as unknown as Settings,
+    format, data: about, directory, backend: label, settings,
     seeds: Array.from({ length: options.seeds }, (_, i) => options.firstSeed + i),
     runs: [],
   }; // prettier-ignore

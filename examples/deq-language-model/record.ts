@@ -1,21 +1,12 @@
 /** What one run leaves behind, and what it comes to. */
 import type { MemoryAtDepth, SolverTrace } from '../common/deq_measure.js';
-import type { Level } from '../common/text.js';
 import type { EpochRecord } from '../common/text_model.js';
+import type { AboutText } from '../common/text_source.js';
 import type { VariantRecord } from '../common/variant_command.js';
 import { median } from '../common/variant_runs.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/deq-language-model/1';
-
-export interface About {
-  origin: string;
-  level: Level;
-  vocabulary: number;
-  train: number;
-  validation: number;
-  test: number;
-}
 
 /** Means over an epoch's batches in training, of an equilibrium that is solved. */
 export interface SolveRecord {
@@ -47,7 +38,7 @@ export interface Run {
   memory: MemoryAtDepth[];
 }
 
-export type RunRecord = VariantRecord<Settings, Run, About>;
+export type RunRecord = VariantRecord<Settings, Run, AboutText>;
 
 export const MIB = 2 ** 20;
 

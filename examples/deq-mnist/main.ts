@@ -19,11 +19,11 @@ export const command = (): Command =>
     format: RECORD_FORMAT,
     data: { help: 'folder with the four IDX files of MNIST, gzipped or not', env: 'TFWS_MNIST' },
     setting: 'training.epochs=10 model.filters=24',
-    load(directory) {
+    load(directory, settingsOf) {
       const data = directory === null ? renderedDigits(RENDERED_COUNTS.train, RENDERED_COUNTS.validation, RENDERED_COUNTS.test) : readMnist(directory);
       const about: About = { origin: data.origin, train: countOf(data.train), validation: countOf(data.validation), test: countOf(data.test) };
       const line = `${about.origin}: ${about.train} images to train, ${about.validation} held out, ${about.test} to test.`;
-      return { data, about, line, settings: directory === null ? RENDERED_SETTINGS : MNIST_SETTINGS };
+      return { data, about, line, settings: settingsOf(directory === null ? RENDERED_SETTINGS : MNIST_SETTINGS) };
     },
     variants: () => VARIANTS,
     run: runVariant,

@@ -3,10 +3,10 @@
  * parameters and bytes.
  */
 import type { Command } from 'commander';
-import { generatedText, readTextData } from '../common/text.js';
+import { loadText, TEXT_OPTION } from '../common/text_source.js';
 import { variantCommand } from '../common/variant_command.js';
 import { runVariant } from './job.js';
-import { RECORD_FORMAT, summarize, type About } from './record.js';
+import { RECORD_FORMAT, summarize } from './record.js';
 import { headline, table, writeReport } from './report.js';
 import { GENERATED, SETTINGS, VARIANTS } from './settings.js';
 
@@ -15,15 +15,9 @@ export const command = (): Command =>
     name: 'recurrent-stacking',
     description: 'Trains language models whose layers in depth are one, one again and again, groups, or all distinct, and compares perplexity, parameters and bytes.',
     format: RECORD_FORMAT,
-    data: { help: 'folder with input.txt (one text, by characters) or valid.txt and test.txt (WikiText-2, by words), gzipped or not; else it makes up sentences', env: 'TFWS_TEXT' },
+    data: TEXT_OPTION,
     setting: 'training.epochs=10 model.width=128',
-    load(directory) {
-      const data = directory === null ? generatedText() : readTextData(directory);
-      const { origin, level, vocabulary, train, validation, test } = data;
-      const about: About = { origin, level, vocabulary: vocabulary.length, train: train.length, validation: validation.length, test: test.length };
-      const line = `${origin}: ${train.length} tokens to train, ${validation.length} held out, ${test.length} to test; ${vocabulary.length} different ones.`;
-      return { data, about, line, settings: directory === null ? GENERATED : SETTINGS };
-    },
+    load: (directory, settingsOf) => ({ ...loadText(directory), settings: settingsOf(directory === null ? GENERATED : SETTINGS) }),
     variants: () => VARIANTS,
     run: runVariant,
     headline,

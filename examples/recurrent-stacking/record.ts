@@ -1,20 +1,11 @@
 /** What one run leaves behind, and what it comes to. */
-import type { Level } from '../common/text.js';
 import type { EpochRecord } from '../common/text_model.js';
+import type { AboutText } from '../common/text_source.js';
 import type { VariantRecord } from '../common/variant_command.js';
 import { median } from '../common/variant_runs.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/recurrent-stacking/1';
-
-export interface About {
-  origin: string;
-  level: Level;
-  vocabulary: number;
-  train: number;
-  validation: number;
-  test: number;
-}
 
 export interface Run {
   seed: number;
@@ -28,7 +19,7 @@ export interface Run {
   seconds: number;
 }
 
-export type RunRecord = VariantRecord<Settings, Run, About>;
+export type RunRecord = VariantRecord<Settings, Run, AboutText>;
 
 export const runsOf = ({ runs }: Pick<RunRecord, 'runs'>, variant: VariantName): Run[] => runs.filter((run) => run.variant === variant);
 

@@ -1,5 +1,6 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
-import { median, parsedRecord } from '../common/variant_runs.js';
+import type * as command from '../common/variant_command.js';
+import { median } from '../common/variant_runs.js';
 import type { Quality } from './quality.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
 
@@ -43,15 +44,14 @@ export interface VariantRecord {
   seconds: number;
 }
 
-export interface RunRecord {
-  format: typeof RECORD_FORMAT;
-  data: { origin: string; train: number; heldOut: number; test: number };
-  directory: string | null;
-  backend: string;
-  settings: Settings;
-  seeds: number[];
-  runs: VariantRecord[];
+export interface About {
+  origin: string;
+  train: number;
+  heldOut: number;
+  test: number;
 }
+
+export type RunRecord = command.VariantRecord<Settings, VariantRecord, About>;
 
 /** The last line of `--json`: medians over the seeds. */
 export interface Summary {
@@ -68,8 +68,6 @@ export interface Summary {
 }
 
 export const runsOf = ({ runs }: RunRecord, variant: VariantName): VariantRecord[] => runs.filter((run) => run.variant === variant);
-
-export const isFinished = (record: RunRecord): boolean => record.runs.length === VARIANTS.length * record.seeds.length;
 
 /** By scale, the median over the seeds. */
 function byScale(runs: readonly VariantRecord[], value: (scale: ScaleRecord) => number, digits: number): Record<string, number> {
@@ -94,9 +92,4 @@ export function summarize(record: RunRecord): Summary {
     allBeatBicubicBy2dB: VARIANTS.every((variant) => networks[variant].gainX2 >= 2),
     seconds: Number(record.runs.reduce((total, run) => total + run.seconds, 0).toFixed(1)),
   };
-}
-
-/** Parses a saved record; another file gives an error that says what it should be. */
-export function parseRecord(text: string, name: string): RunRecord {
-  return parsedRecord<RunRecord>('recursive-super-resolution', RECORD_FORMAT, text, name);
 }

@@ -44,6 +44,12 @@ function qualityTable(record: RunRecord): string {
   return htmlTable(['network', 'parameters', ...scales.map((scale) => `${scale.replace('x', '×')} PSNR / SSIM`), 'over bicubic, ×2'], [{ cells: ['bicubic', '0', ...cells(bicubic, structural), ''] }, ...rows]);
 }
 
+/** For a terminal: head and rows, one for each run, with the PSNR at each scale. */
+export function table({ runs }: RunRecord): string[][] {
+  const row = ({ variant, seed, parameters, steps, scales }: (typeof runs)[number]) => [LABELS[variant], `${seed}`, `${parameters}`, `${steps}`, ...scales.map(({ network }) => network.psnr.toFixed(2))];
+  return [['network', 'seed', 'parameters', 'steps', '×2', '×3', '×4'], ...runs.map(row)];
+}
+
 function runTable(record: RunRecord): string {
   const names = record.runs[0].scales[0].images.map(({ name }) => name);
   const rows = record.runs.map(({ seed, variant, steps, processorSeconds, seconds, scales: [two] }) => ({

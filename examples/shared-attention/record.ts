@@ -1,20 +1,11 @@
 /** What one run leaves behind, and what it comes to. */
-import type { Level } from '../common/text.js';
 import type { EpochRecord } from '../common/text_model.js';
+import type { AboutText } from '../common/text_source.js';
 import type { VariantRecord } from '../common/variant_command.js';
 import { median } from '../common/variant_runs.js';
 import { VARIANTS, type Settings, type VariantName } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/shared-attention/1';
-
-export interface About {
-  origin: string;
-  level: Level;
-  vocabulary: number;
-  train: number;
-  validation: number;
-  test: number;
-}
 
 /** How alike layers' attention is after an epoch, and what became of it. */
 export interface Comparison {
@@ -49,7 +40,7 @@ export interface Measured {
   uncached: DecodingSpeed;
 }
 
-export type RunRecord = VariantRecord<Settings, Run, About, Measured>;
+export type RunRecord = VariantRecord<Settings, Run, AboutText, Measured>;
 
 export const runsOf = ({ runs }: Pick<RunRecord, 'runs'>, variant: VariantName): Run[] => runs.filter((run) => run.variant === variant);
 

@@ -1,9 +1,10 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
 import type { Level } from '../common/text.js';
+import type { AboutText } from '../common/text_source.js';
 import type { EpochRecord } from '../common/text_model.js';
-import { median, parsedRecord } from '../common/variant_runs.js';
+import type * as command from '../common/variant_command.js';
+import { median } from '../common/variant_runs.js';
 import type { Settings, VariantName } from './settings.js';
-import { VARIANTS } from './settings.js';
 
 export const RECORD_FORMAT = 'tfjs-weight-sharing/tied-language-model/1';
 
@@ -19,16 +20,7 @@ export interface VariantRecord {
   seconds: number;
 }
 
-export interface RunRecord {
-  format: typeof RECORD_FORMAT;
-  data: { origin: string; level: Level; vocabulary: number; train: number; validation: number; test: number };
-  /** The folder that was given, or null. */
-  directory: string | null;
-  backend: string;
-  settings: Settings;
-  seeds: number[];
-  runs: VariantRecord[];
-}
+export type RunRecord = command.VariantRecord<Settings, VariantRecord, AboutText>;
 
 /** The last line of `--json`: medians over the seeds. */
 export interface Summary {
@@ -47,9 +39,6 @@ export interface Summary {
 
 export const runsOf = ({ runs }: RunRecord, variant: VariantName): VariantRecord[] => runs.filter((run) => run.variant === variant);
 
-/** Whether every variant has run for every seed. */
-export const isFinished = (record: RunRecord): boolean => record.runs.length === VARIANTS.length * record.seeds.length;
-
 export function summarize(record: RunRecord): Summary {
   const test = (variant: VariantName) => median(runsOf(record, variant).map(({ perplexity }) => perplexity.test));
   const parameters = (variant: VariantName) => runsOf(record, variant)[0].parameters;
@@ -67,5 +56,3 @@ export function summarize(record: RunRecord): Summary {
     seconds: Number(median(seconds).toFixed(1)),
   };
 }
-
-export const parseRecord = (text: string, name: string): RunRecord => parsedRecord<RunRecord>('tied-language-model', RECORD_FORMAT, text, name);

@@ -18,6 +18,7 @@ export function headline(record: RunRecord): string {
 
 export function renderHtml(record: RunRecord): string {
   const { data, settings, seeds, backend } = record;
+  const [head, ...rows] = table(record);
   const token = data.level === 'word' ? 'words' : 'characters';
   const body = `<p>${escapeMarkup(data.origin)}: ${data.train} ${token} to train, ${data.validation} held out to choose by, ${data.test} to test, read once at the end;
 ${data.vocabulary} different ones${data.level === 'word' ? ', rarer words counting as unknown' : ''}. Backend: ${escapeMarkup(backend)}.
@@ -25,12 +26,17 @@ ${seeds.length === 1 ? 'One seed.' : `${seeds.length} seeds: medians in the head
 All variants have the same width and the same body; the untied one has a table of its own for the output.</p>
 ${htmlFigures(figureRows(record).flat())}
 <h2>Runs</h2>
-${htmlTable(['variant', 'seed', 'parameters', 'epoch kept', 'held-out perplexity', 'test perplexity', 'seconds'], record.runs.map((run) => ({ cells: runRow(run) })))}
+${htmlTable(head, rows.map((cells) => ({ cells })))}
 <h2>Nearest ${token} by the vectors of the table</h2>
 ${neighbours(record)}
 <h2>Settings</h2>
 <pre>${escapeMarkup(JSON.stringify(settings, null, 2))}</pre>`;
   return htmlPage(`tied-language-model: ${headline(record)}`, headline(record), body);
+}
+
+/** Head and rows, one for each run. */
+export function table({ runs }: RunRecord): string[][] {
+  return [['variant', 'seed', 'parameters', 'epoch kept', 'held-out perplexity', 'test perplexity', 'seconds'], ...runs.map(runRow)];
 }
 
 function runRow({ variant, seed, parameters, epochs, perplexity, seconds }: VariantRecord): string[] {

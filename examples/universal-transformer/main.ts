@@ -16,7 +16,10 @@ export const command = (): Command =>
     format: RECORD_FORMAT,
     data: null,
     setting: 'training.steps=20000 data.trainLength=40 data.heldOut=[46,52] data.test=[60,70,80]',
-    load: () => ({ data: null, settings: SETTINGS, about: null, line: `Sequences of up to ${SETTINGS.data.trainLength} symbols, if --set does not say otherwise.` }),
+    load(_directory, settingsOf) {
+      const settings = settingsOf(SETTINGS);
+      return { data: null, settings, about: null, line: `Sequences of up to ${settings.data.trainLength} symbols.` };
+    },
     variants: variantsOf,
     run: runVariant,
     headline,

@@ -5,7 +5,8 @@ import { seededRandom } from '../../examples/common/random.js';
 import { cutTo, generatedImages, pairsOf, randomBatch, readImages, scaleWeights } from '../../examples/recursive-super-resolution/data.js';
 import { runVariant } from '../../examples/recursive-super-resolution/job.js';
 import { psnr, qualityOf, ssim } from '../../examples/recursive-super-resolution/quality.js';
-import { parseRecord, RECORD_FORMAT, summarize, type RunRecord, type VariantRecord } from '../../examples/recursive-super-resolution/record.js';
+import { parsedRecord } from '../../examples/common/variant_runs.js';
+import { RECORD_FORMAT, summarize, type RunRecord, type VariantRecord } from '../../examples/recursive-super-resolution/record.js';
 import { renderHtml, renderPictures } from '../../examples/recursive-super-resolution/report.js';
 import { degraded, resized } from '../../examples/recursive-super-resolution/resize.js';
 import { GENERATED, SCALES, SETTINGS, VARIANTS, type Settings } from '../../examples/recursive-super-resolution/settings.js';
@@ -139,7 +140,7 @@ describe('the record', () => {
   });
 
   it('is rendered from itself alone, pictures included', () => {
-    const record = parseRecord(JSON.stringify(syntheticRecord()), 'record.json');
+    const record = parsedRecord<RunRecord>('recursive-super-resolution', RECORD_FORMAT, JSON.stringify(syntheticRecord()), 'record.json');
     const html = renderHtml(record);
     expect(html).toContain('×2: bicubic 30.00 dB, DRRN 34.40 with 9.1 % of the parameters of its untied twin, 34.50');
     expect(html.match(/data:image\/png;base64/g)).toHaveLength(7);
@@ -147,8 +148,8 @@ describe('the record', () => {
   });
 
   it('says what another file should be', () => {
-    expect(() => parseRecord('{', 'a.json')).toThrow('a.json: not JSON');
-    expect(() => parseRecord('{"format":"other"}', 'a.json')).toThrow(`a.json: expected a record with format '${RECORD_FORMAT}', got 'other'.`);
+    expect(() => parsedRecord<RunRecord>('recursive-super-resolution', RECORD_FORMAT, '{', 'a.json')).toThrow('a.json: not JSON');
+    expect(() => parsedRecord<RunRecord>('recursive-super-resolution', RECORD_FORMAT, '{"format":"other"}', 'a.json')).toThrow(`a.json: expected a record with format '${RECORD_FORMAT}', got 'other'.`);
     expect(() => readImages('/nowhere', 1)).toThrow('/nowhere: expected a folder sr-t91 or T91 or t91 of PNG images in it.');
   });
 });

@@ -7,7 +7,8 @@ import { generatedText, windowsOf } from '../../examples/common/text.js';
 import { perplexity, toTensors } from '../../examples/common/text_model.js';
 import { runVariant } from '../../examples/tied-language-model/job.js';
 import { compile, languageModel } from '../../examples/tied-language-model/model.js';
-import { parseRecord, RECORD_FORMAT, summarize, type RunRecord, type VariantRecord } from '../../examples/tied-language-model/record.js';
+import { parsedRecord } from '../../examples/common/variant_runs.js';
+import { RECORD_FORMAT, summarize, type RunRecord, type VariantRecord } from '../../examples/tied-language-model/record.js';
 import { renderHtml, renderPictures, writeReport } from '../../examples/tied-language-model/report.js';
 import { settingsFor, VARIANTS, type Settings, type VariantName } from '../../examples/tied-language-model/settings.js';
 
@@ -77,9 +78,9 @@ describe('its record', () => {
   });
 
   it('survives JSON, and other files are refused by name', () => {
-    expect(parseRecord(JSON.stringify(synthetic()), 'a')).toEqual(synthetic());
-    expect(() => parseRecord('{', 'a.json')).toThrow('a.json: not JSON');
-    expect(() => parseRecord('{"format":"x"}', 'b.json')).toThrow("b.json: expected a record with format 'tfjs-weight-sharing/tied-language-model/1', got 'x'.");
+    expect(parsedRecord<RunRecord>('tied-language-model', RECORD_FORMAT, JSON.stringify(synthetic()), 'a')).toEqual(synthetic());
+    expect(() => parsedRecord<RunRecord>('tied-language-model', RECORD_FORMAT, '{', 'a.json')).toThrow('a.json: not JSON');
+    expect(() => parsedRecord<RunRecord>('tied-language-model', RECORD_FORMAT, '{"format":"x"}', 'b.json')).toThrow("b.json: expected a record with format 'tfjs-weight-sharing/tied-language-model/1', got 'x'.");
   });
 });
 
