@@ -18,8 +18,8 @@ import { tensorsOf } from '../examples/compress-models/tasks.js';
 
 /** Points that ours may lose on held-out images. */
 const ALLOWED = 0.5;
-const BITS = [2, 3, 4, 5];
-const RATIOS = [4.5, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24];
+const BITS = [2, 3, 4, 5, 6, 7];
+const RATIOS = [3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24];
 /** Larger ratios are not tried once so many points are lost on held-out images. */
 const HOPELESS = 2;
 /** Inputs on which outputs are measured, of the training images: no label is used. */

@@ -2,9 +2,10 @@
  * Quantisers for coded indices: minimise Σ h (w − v)² + λ · bits, where the bits are those of an ideal code of the numbers and h is what an error
  * of each weight counts. k-means spends the same on a rare value as on a frequent one; this does not, and needs fewer bytes at equal error (Chou,
  * Lookabaugh & Gray 1989, "Entropy-constrained vector quantization", here with scalars; with h: Choi, El-Khamy & Lee 2017, "Towards the limit of
- * network quantization"). A descent: it ends in a local minimum. Pure, float64.
+ * network quantization"). A descent: it ends in a local minimum, and of a few values there are several; so where few are wanted it sets out from three
+ * places. Pure, float64.
  */
-import { nearestQuantizer, type ScalarQuantizer } from './scalar_quantizer.js';
+import { classesCost, nearestQuantizer, type ScalarQuantizer } from './scalar_quantizer.js';
 import { firstAbove, type WeightedPoints } from './weighted_points.js';
 
 const MOST_VALUES = 256;
@@ -25,10 +26,33 @@ export interface ClassQuantizer {
   thresholds: Float64Array[];
 }
 
-/** The quantiser for weights that all count the same: {@link classQuantizer} of one class. */
-export function entropyConstrained(points: WeightedPoints, slope: number, zero = false): ScalarQuantizer {
-  const { values, thresholds } = classQuantizer([{ points, importance: 1 }], slope, zero);
-  return { values, thresholds: thresholds[0] };
+/** From this many values on, the minima that neighbouring slopes end in are as good as one another. */
+const MANY = 24;
+
+/**
+ * A quantiser for each of `slopes`, which fall: the one of least cost of {@link classQuantizer}, of a descent from the quantiser of the next finer
+ * slope, and of one from that of the next coarser. Over the slopes, bits and errors then change in small steps.
+ */
+export function classQuantizers(classes: readonly WeightClass[], slopes: readonly number[], zero = false): ClassQuantizer[] {
+  const fresh = slopes.map((slope) => classQuantizer(classes, slope, zero));
+  const many = fresh.findIndex(({ values }) => values.length >= MANY);
+  const few = slopes.slice(0, many < 0 ? slopes.length : many);
+  const chain = (order: number[]): ClassQuantizer[] => {
+    const found: ClassQuantizer[] = [];
+    let last = fresh[order[0]];
+    for (const j of order) found[j] = last = descend(classes, few[j], zero, [...last.values], last.thresholds);
+    return found;
+  };
+  const upwards = [...few.keys()];
+  const chains = few.length < 2 ? [] : [chain(upwards), chain([...upwards].reverse())];
+  return slopes.map((slope, j) => {
+    const cost = (quantizer: ClassQuantizer): number => {
+      const { weighted, bits } = classesCost(classes, quantizer);
+      return weighted + slope * bits;
+    };
+    const tried = [fresh[j], ...(j < few.length ? chains.map((found) => found[j]) : [])].map((quantizer) => ({ quantizer, cost: cost(quantizer) }));
+    return tried.reduce((best, each) => (each.cost < best.cost ? each : best)).quantizer;
+  });
 }
 
 /**
@@ -36,21 +60,26 @@ export function entropyConstrained(points: WeightedPoints, slope: number, zero =
  * where all count the same, λ = (ln 2 / 6) h step², one of them on 0. `zero` keeps 0 a value, so that zeros stay zeros.
  */
 export function classQuantizer(classes: readonly WeightClass[], slope: number, zero = false): ClassQuantizer {
-  const total = classes.reduce((sum, { points }) => sum + points.counts[points.values.length], 0);
+  const total = countOf(classes);
   const importance = classes.reduce((sum, { points, importance: h }) => sum + h * points.counts[points.values.length], 0) / total;
   const low = classes.reduce((least, { points }) => Math.min(least, points.values[0]), Infinity);
   const high = classes.reduce((most, { points }) => Math.max(most, points.values[points.values.length - 1]), -Infinity);
   const step = Math.max(Math.sqrt((6 * slope) / (importance * Math.LN2)), (high - low) / (MOST_VALUES - 2));
   if (!(step > 0) || !Number.isFinite(step)) return oneFor(classes, nearestQuantizer([low]));
-  let centres: number[] = [];
+  const centres: number[] = [];
   for (let j = Math.round(low / step); j <= Math.round(high / step); j++) centres.push(j * step);
   const halfway = Float64Array.from(centres.slice(1), (c, j) => (c + centres[j]) / 2);
-  let thresholds: Float64Array[] = classes.map(() => halfway);
+  return descend(classes, slope, zero, centres, classes.map(() => halfway));
+}
+
+/** Values and thresholds by turns, until no weight changes its value. */
+function descend(classes: readonly WeightClass[], slope: number, zero: boolean, centres: readonly number[], thresholds: readonly Float64Array[]): ClassQuantizer {
+  const total = countOf(classes);
   let previous = '';
   for (let iteration = 0; iteration < ITERATIONS; iteration++) {
     const { ends, means, bits } = centroids(classes, thresholds, centres, total, zero);
     centres = means;
-    thresholds = classes.map(({ importance: h }) => cheapest(centres, bits, h > 0 ? slope / h : Infinity, zero));
+    thresholds = classes.map(({ importance: h }) => cheapest(means, bits, h > 0 ? slope / h : Infinity, zero));
     const key = ends.join();
     if (key === previous) break;
     previous = key;
@@ -61,6 +90,8 @@ export function classQuantizer(classes: readonly WeightClass[], slope: number, z
   if (!values.every((value, j) => j === 0 || value > values[j - 1])) return oneFor(classes, nearestQuantizer(values));
   return { values, thresholds: classes.map(({ importance: h }) => cheapest(means, bits, h > 0 ? slope / h : Infinity, zero)) };
 }
+
+const countOf = (classes: readonly WeightClass[]): number => classes.reduce((sum, { points }) => sum + points.counts[points.values.length], 0);
 
 const oneFor = (classes: readonly WeightClass[], { values, thresholds }: ScalarQuantizer): ClassQuantizer => ({ values, thresholds: classes.map(() => thresholds) });
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { entropyConstrained } from '../../src/clustering/entropy_constrained.js';
+import { classQuantizer, classQuantizers } from '../../src/clustering/entropy_constrained.js';
 import { optimalPartitions } from '../../src/clustering/optimal_clusters.js';
-import { assignValues, nearestQuantizer, quantizerCost, withCentroids } from '../../src/clustering/scalar_quantizer.js';
-import { meanOf, weightedPoints } from '../../src/clustering/weighted_points.js';
+import { assignValues, classesCost, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../../src/clustering/scalar_quantizer.js';
+import { meanOf, weightedPoints, type WeightedPoints } from '../../src/clustering/weighted_points.js';
 import { seededNormal } from '../helpers.js';
 
 describe('a scalar quantiser', () => {
@@ -31,7 +31,13 @@ describe('a scalar quantiser', () => {
   });
 });
 
-describe('entropyConstrained', () => {
+/** The quantiser of weights that all count the same. */
+function entropyConstrained(points: WeightedPoints, slope: number, zero = false): ScalarQuantizer {
+  const { values, thresholds } = classQuantizer([{ points, importance: 1 }], slope, zero);
+  return { values, thresholds: thresholds[0] };
+}
+
+describe('an entropy-constrained quantiser', () => {
   const weights = Float32Array.from({ length: 50_000 }, seededNormal(11));
   const points = weightedPoints(weights);
 
@@ -74,5 +80,25 @@ describe('entropyConstrained', () => {
 
   it('makes one value of a constant', () => {
     expect([...entropyConstrained(weightedPoints(Float32Array.of(2, 2)), 0.1).values]).toEqual([2]);
+  });
+
+  it('changes in small steps over the slopes, and none costs more than its own descent', () => {
+    // A sum of normals of two widths, as trained weights are; and weights of which a quarter counts more.
+    const wide = weights.map((w, i) => (i % 3 === 0 ? 3 * w : w));
+    const part = (rest: number[]) => weightedPoints(wide.filter((_, i) => rest.includes(i % 4)));
+    const slopes = Array.from({ length: 60 }, (_, j) => 2 ** (1 - 0.1 * j));
+    for (const classes of [[{ points: weightedPoints(wide), importance: 1 }], [{ points: part([0]), importance: 2 }, { points: part([1, 2, 3]), importance: 0.7 }]]) {
+      const found = classQuantizers(classes, slopes).map((quantizer, j) => {
+        const cost = (each: typeof quantizer) => {
+          const { weighted, bits } = classesCost(classes, each);
+          return { bits: bits / wide.length, cost: weighted + slopes[j] * bits };
+        };
+        expect(cost(quantizer).cost).toBeLessThanOrEqual(cost(classQuantizer(classes, slopes[j])).cost);
+        return cost(quantizer);
+      });
+      const steps = found.slice(1).map(({ bits }, j) => bits - found[j].bits);
+      expect(Math.max(...steps)).toBeLessThan(0.16);
+      expect(found.at(-1)!.bits).toBeGreaterThan(found[0].bits + 2);
+    }
   });
 });
