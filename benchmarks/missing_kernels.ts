@@ -10,7 +10,7 @@ import type { layers as hostLayers } from '@tensorflow/tfjs-layers';
 import { interleaved, significant, type Variant } from './interleaved.js';
 import type { BenchOptions } from './run.js';
 
-export const backends = ['wasm', 'cpu'];
+export const backends = ['wasm', 'cpu', 'tensorflow'];
 
 interface Model {
   step: Variant;
@@ -64,6 +64,17 @@ const separableConv2d = (batch: number) =>
     layers.dense({ units: 10, ...seeded(4) }),
   ], images(batch), 'adam');
 
+/** Residual networks and the like are mostly this. */
+const convolutions = (batch: number) =>
+  model([
+    layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', inputShape: [32, 32, 32], ...seeded(1) }),
+    layers.activation({ activation: 'relu' }),
+    layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', ...seeded(2) }),
+    layers.activation({ activation: 'relu' }),
+    layers.conv2d({ filters: 32, kernelSize: 3, padding: 'same', ...seeded(3) }),
+    layers.activation({ activation: 'relu' }),
+  ], tf.randomUniform([batch, 32, 32, 32], -1, 1, 'float32', 11), 'sgd');
+
 const WASM = {
   dense: { make: () => dense(1024, 128), rounds: 9 },
   embedding: { make: () => embedding(10_000, 128, 32, 100), rounds: 15 },
@@ -72,6 +83,9 @@ const WASM = {
 };
 const CPU = {
   embedding: { make: () => embedding(1000, 32, 32, 32), rounds: 3 },
+};
+const TENSORFLOW = {
+  convolutions: { make: () => convolutions(16), rounds: 15 },
 };
 
 /** Replaces or removes the kernels of a backend until they are these. */
@@ -104,7 +118,7 @@ export async function run({ backend = 'wasm', print }: BenchOptions): Promise<Re
   const mended = kernelsOf(backend);
   const result: Record<string, unknown> = {};
   print(`training step, ${backend}   before ms   after ms   before / after   forward ms   step / forward`);
-  for (const [name, { make, rounds }] of Object.entries(backend === 'wasm' ? WASM : CPU)) {
+  for (const [name, { make, rounds }] of Object.entries(backend === 'wasm' ? WASM : backend === 'cpu' ? CPU : TENSORFLOW)) {
     const { step, forward } = make();
     put(stock, backend);
     const before = await trains(step);

@@ -34,7 +34,7 @@ async function load(backend: Backend): Promise<string> {
   else await import('@tensorflow/tfjs-backend-cpu');
   if (!(await tfc.setBackend(backend))) throw new Error('it is installed but does not start');
   await tfc.ready();
-  if (backend === 'wasm') registerMissingKernels();
+  if (backend !== 'cpu') registerMissingKernels();
   return label;
 }
 

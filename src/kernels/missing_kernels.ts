@@ -3,10 +3,11 @@
 import { registerClonesAndSums } from './clones_and_sums/wasm.js';
 import { registerConvGradients } from './conv_gradients/wasm.js';
 import { registerSegmentSums } from './segment_sum/stock.js';
+import { registerSteps } from './steps/native.js';
 import { registerTransposedProducts } from './transposed_products/wasm.js';
 
 /** Each family replaces or adds kernels for the backends that are imported, once, and names what it registered. */
-const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, registerSegmentSums, registerConvGradients, registerClonesAndSums];
+const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, registerSegmentSums, registerConvGradients, registerClonesAndSums, registerSteps];
 
 /**
  * Registers the kernels that stock training needs and the imported backends lack or do badly, and returns what it registered, as
@@ -38,6 +39,8 @@ const FAMILIES: ReadonlyArray<() => string[]> = [registerTransposedProducts, reg
  * - `Identity`: clones share their buffer, as on the other backends. `Sum` over leading axes (of every bias) without a transposition.
  *
  * On cpu: `UnsortedSegmentSum`, without a pass over all values per segment, and `GatherV2`.
+ *
+ * On tensorflow: `Step`, the gradient of every ReLU, about eight times faster.
  *
  * The convolutions' gradients run in a WebAssembly module of 2.5 kB with vectors of four, in JavaScript where the engine has none; on one
  * thread, also where the backend has several.

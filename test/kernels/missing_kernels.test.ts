@@ -13,6 +13,7 @@ const REGISTERED = {
     'DepthwiseConv2dNativeBackpropFilter', 'DepthwiseConv2dNativeBackpropInput', 'Conv3DBackpropInputV2', 'MaxPoolGrad',
     'Identity', 'Sum',
   ],
+  tensorflow: ['Step'],
 };
 const names = Object.entries(REGISTERED).flatMap(([backend, kernels]) => kernels.map((kernel) => [backend, kernel] as const));
 const onWasm = process.env.TFWS_BACKEND === 'wasm';
@@ -41,6 +42,17 @@ it('names what it registers for the backends that are imported, once, and withou
   expect(registerMissingKernels()).toEqual([]);
   expect(warn).not.toHaveBeenCalled();
   warn.mockRestore();
+});
+
+if (process.env.TFWS_BACKEND === 'tensorflow') it('takes the step of every number in one new tensor, and what is not a number stays so', async () => {
+  registerMissingKernels();
+  const x = tf.tensor1d([-Infinity, -2, -1e-30, -0, 0, 1e-30, 3, Infinity, NaN]);
+  const before = tf.engine().backend.numDataIds();
+  const steps = tf.step(x);
+  expect(tf.engine().backend.numDataIds()).toBe(before + 1);
+  expect([...(await steps.data())]).toEqual([0, 0, 0, 0, 0, 1, 1, 1, NaN]);
+  const leaky = tf.step(tf.tensor1d([-1, 2]), 0.25);
+  expect([...(await leaky.data())]).toEqual([0.25, 1]);
 });
 
 type Layer = hostLayers.Layer;
