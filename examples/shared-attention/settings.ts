@@ -42,7 +42,7 @@ export interface Settings {
 export const SETTINGS: Settings = {
   model: { width: 64, heads: 4, layers: 6, dropout: 0, length: 96 },
   training: { epochs: 6, patience: 6, batchSize: 16, learningRate: 2e-3, rows: 1600 },
-  sharing: { threshold: 0.9, from: 3, rows: 64 },
+  sharing: { threshold: 0.68, from: 3, rows: 64 },
   decoding: { batch: 8, prompt: 64, steps: 16, rounds: 9 },
 };
 

@@ -5,7 +5,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D, Tensor2D } from '@tensorflow/tfjs-core';
-import { withoutTape } from '../../autodiff/tape.js';
+import { isRecording, withoutTape } from '../../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, OPEN_UNIT, POSITIVE } from '../../checks.js';
 import { variableOf, type LayerVariable } from '../../host.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
@@ -89,21 +89,28 @@ export class LoopNormalization {
     const channels = x.shape[x.rank - 1];
     const rowOf = (weight: LayerVariable) => tfc.reshape(tfc.slice2d(variableOf(weight) as Tensor as Tensor2D, [row, 0], [1, channels]), [channels]) as Tensor1D;
     if (!this.#options.statistics) return tfc.add(tfc.mul(x, rowOf(this.#gamma)), rowOf(this.#beta));
-    const [mean, variance] = training ? this.#batchStatistics(x, row, entered, first, rowOf) : [rowOf(this.#movingMean), rowOf(this.#movingVariance)];
-    return normalized(x, mean, variance, rowOf(this.#beta), rowOf(this.#gamma), this.#options.epsilon);
+    const { epsilon } = this.#options;
+    const [gamma, beta] = [rowOf(this.#gamma), rowOf(this.#beta)];
+    if (training && entered === null) {
+      const moments = withoutTape(() => maskedMoments(x, null));
+      if (first) withoutTape(() => this.#update(row, moments));
+      return batchNormalized(x, gamma, beta, moments, epsilon);
+    }
+    const [mean, variance] = entered !== null && training ? this.#entrantStatistics(x, row, entered, first, rowOf) : [rowOf(this.#movingMean), rowOf(this.#movingVariance)];
+    return normalized(x, mean, variance, beta, gamma, epsilon);
   }
 
-  #batchStatistics(x: Tensor, row: number, entered: Tensor1D | null, first: boolean, rowOf: (weight: LayerVariable) => Tensor1D): [Tensor1D, Tensor1D] {
-    const { mean, variance, count } = maskedMoments(x, entered);
+  #entrantStatistics(x: Tensor, row: number, entered: Tensor1D, first: boolean, rowOf: (weight: LayerVariable) => Tensor1D): [Tensor1D, Tensor1D] {
+    const moments = maskedMoments(x, entered);
     // Computed once more for the gradient, they are not counted again.
-    if (first) withoutTape(() => this.#update(row, mean, variance, count));
-    if (entered === null) return [mean, variance];
+    if (first) withoutTape(() => this.#update(row, moments));
+    const { mean, variance, count } = moments;
     const any = tfc.greater(count, 0);
     return [tfc.where(any, mean, rowOf(this.#movingMean)), tfc.where(any, variance, rowOf(this.#movingVariance))];
   }
 
   /** As the host's batch normalisation keeps them; a recursion that no sample entered keeps its own. */
-  #update(row: number, mean: Tensor1D, variance: Tensor1D, count: Tensor): void {
+  #update(row: number, { mean, variance, count }: Moments): void {
     tfc.tidy(() => {
       const share = tfc.mul(1 - this.#options.momentum, tfc.cast(tfc.greater(count, 0), 'float32'));
       for (const [weight, value] of [[this.#movingMean, mean], [this.#movingVariance, variance]] as const) {
@@ -120,4 +127,37 @@ export class LoopNormalization {
 /** The host's operation, which knows images and matrices. */
 function normalized(x: Tensor, mean: Tensor1D, variance: Tensor1D, beta: Tensor1D, gamma: Tensor1D, epsilon: number): Tensor {
   return tfc.batchNorm(x as tfc.Tensor4D, mean, variance, beta, gamma, epsilon);
+}
+
+/**
+ * {@link normalized} by the `moments` of x itself, on which the gradient goes, too: with c = x − mean, s = (variance + ε)^−½ and n values a channel,
+ * dγ = s Σ dy·c, dβ = Σ dy, dx = γ s (dy − Σ dy / n − c s² Σ dy·c / n) (Ioffe & Szegedy 2015). The host's two gradients, of the normalisation and of the
+ * moments, together take three times as long on tensorflow and six times on wasm.
+ */
+export function batchNormalized(x: Tensor, gamma: Tensor1D, beta: Tensor1D, { mean, variance }: Moments, epsilon: number): Tensor {
+  const axes = x.shape.slice(0, -1).map((_, axis) => axis);
+  const values = x.size / x.shape[x.rank - 1];
+  const scaleOf = (of: Tensor): Tensor => tfc.rsqrt(tfc.add(of, epsilon));
+  const operation = tfc.customGrad((...args) => {
+    const [input, factor, shift, save] = args as unknown as [Tensor, Tensor1D, Tensor1D, (tensors: Tensor[]) => void];
+    save([input, factor, mean, scaleOf(variance)]);
+    const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
+      const [image, weight] = saved;
+      let [, , centre, scale] = saved;
+      if (isRecording()) {
+        // Somebody differentiates this: what depends on x is to be seen doing so.
+        const moments = maskedMoments(image, null);
+        [centre, scale] = [moments.mean, scaleOf(moments.variance)];
+      }
+      const centred = tfc.sub(image, centre);
+      const dBeta = tfc.sum(dy, axes);
+      const product = tfc.mul(scale, tfc.sum(tfc.mul(dy, centred), axes));
+      const factors = tfc.mul(weight, scale);
+      const along = tfc.div(tfc.mul(tfc.mul(factors, scale), product), values);
+      const dx = tfc.sub(tfc.sub(tfc.mul(dy, factors), tfc.mul(centred, along)), tfc.div(tfc.mul(factors, dBeta), values));
+      return [dx, product, dBeta];
+    };
+    return { value: normalized(input, mean, variance, shift, factor, epsilon), gradFunc };
+  });
+  return operation(x, gamma, beta);
 }
