@@ -68,6 +68,16 @@ export const constraintOf = (who: string, option: string, identifier?: Constrain
 export const activationOf = (who: string, option: string, identifier?: ActivationIdentifier | null): Activation =>
   resolved(who, option, 'activation', identifier) as Activation;
 
+/**
+ * The initializer of the n-th of several weights, from 0: the host draws the same numbers for each shape from one that has a seed, so that weights alike
+ * in shape would be alike in value. Without a seed, the initializer itself.
+ */
+export function initializerOfNth(initializer: Initializer, n: number): Initializer {
+  const { seed, ...config } = initializer.getConfig();
+  if (n === 0 || typeof seed !== 'number') return initializer;
+  return initializerOf(initializer.getClassName(), 'seed', { className: initializer.getClassName(), config: { ...config, seed: seed + n } } as never);
+}
+
 /** An initializer, regularizer or constraint as a layer's config holds it. */
 export const serialized = (object: serialization.Serializable | null): serialization.ConfigDict | null =>
   object === null ? null : { className: object.getClassName(), config: object.getConfig() };

@@ -26,7 +26,7 @@ export function languageModel(vocabulary: number, settings: Settings, variant: V
   const embedded = tfl.layers.embedding({ inputDim: vocabulary, outputDim: width, embeddingsInitializer: tfl.initializers.randomNormal({ mean: 0, stddev: 0.5, seed }) }).apply(ids) as Symbolic;
   const x = positionEmbedding().apply(embedded) as Symbolic;
   const kernelNormalization = normalizationOf(settings.stability.normalization);
-  const cell = (index: number) => seeded(transformerCell({ units: width, numHeads: heads }), 1000 * seed + 100 * index);
+  const cell = (index: number) => transformerCell({ units: width, numHeads: heads, seed: 100 * seed + index });
   const deqs: DEQLayer[] = [];
   let z: Symbolic;
   if (variant === 'standard') {
@@ -46,19 +46,6 @@ export function languageModel(vocabulary: number, settings: Settings, variant: V
   }
   const scores = tfl.layers.dense({ units: vocabulary, kernelInitializer: tfl.initializers.glorotUniform({ seed: seed + 1 }) }).apply(z) as Symbolic;
   return { model: tfl.model({ inputs: ids, outputs: scores }), deqs };
-}
-
-/** Draws the kernels anew, from a seed, which the cell does not take: normal numbers of Glorot's variance. */
-function seeded(cell: tfl.LayersModel, seed: number): tfl.LayersModel {
-  const weights = cell.getWeights();
-  const drawn = weights.map((weight, i) => {
-    if (weight.rank < 2) return weight;
-    const outputs = weight.shape[weight.rank - 1];
-    return tfc.randomNormal(weight.shape, 0, Math.sqrt(2 / (weight.size / outputs + outputs)), 'float32', seed + i);
-  });
-  cell.setWeights(drawn);
-  drawn.filter((weight, i) => weight !== weights[i]).forEach((weight) => weight.dispose());
-  return cell;
 }
 
 export function compile(model: tfl.LayersModel, { learningRate }: Settings['training']): void {

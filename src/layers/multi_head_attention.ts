@@ -7,7 +7,7 @@ import type { serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
 import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import {
-  initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
+  initializerOf, initializerOfNth, LAYER_OPTIONS, regularizerOf, serialized,
   type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { attention, attentionWeights, joinHeads, splitHeads, weightedValues } from './attention.js';
@@ -36,7 +36,7 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
   outputMaps?: boolean;
   /** Add a vector after each of the four products. Default true. */
   useBias?: boolean;
-  /** Start of the four kernels. Default 'glorotUniform'. */
+  /** Start of the four kernels; each draws numbers of its own, where a seed is given from that and the next three. Default 'glorotUniform'. */
   kernelInitializer?: InitializerIdentifier;
   /** Start of the biases. Default 'zeros'. */
   biasInitializer?: InitializerIdentifier;
@@ -164,16 +164,17 @@ export class MultiHeadAttention extends layers.Layer {
     const weight = (name: string, shape: number[], initializer: Initializer, regularizer: Regularizer | null = null) =>
       this.addWeight(name, shape, 'float32', initializer, regularizer ?? undefined);
     const bias = (name: string, units: number) => (this.useBias ? weight(name, [units], this.biasInitializer) : null);
+    const kernel = (n: number) => initializerOfNth(this.kernelInitializer, n);
     const [keys, values] = [this.numHeads * plan.keyDim, this.numHeads * plan.valueDim];
     if (!this.mapsInput) {
-      this.queryKernel = weight('query_kernel', [plan.queryWidth, keys], this.kernelInitializer, this.queryRegularizer);
+      this.queryKernel = weight('query_kernel', [plan.queryWidth, keys], kernel(0), this.queryRegularizer);
       this.queryBias = bias('query_bias', keys);
-      this.keyKernel = weight('key_kernel', [plan.keyWidth, keys], this.kernelInitializer, this.keyRegularizer);
+      this.keyKernel = weight('key_kernel', [plan.keyWidth, keys], kernel(1), this.keyRegularizer);
       this.keyBias = bias('key_bias', keys);
     }
-    this.valueKernel = weight('value_kernel', [plan.valueWidth, values], this.kernelInitializer, this.valueRegularizer);
+    this.valueKernel = weight('value_kernel', [plan.valueWidth, values], kernel(2), this.valueRegularizer);
     this.valueBias = bias('value_bias', values);
-    this.outputKernel = weight('output_kernel', [values, plan.outputDim], this.kernelInitializer, this.outputRegularizer);
+    this.outputKernel = weight('output_kernel', [values, plan.outputDim], kernel(3), this.outputRegularizer);
     this.outputBias = bias('output_bias', plan.outputDim);
     super.build(inputShape);
   }

@@ -4,7 +4,6 @@ import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 
 const join = (tensors: SymbolicTensor[]): SymbolicTensor => (tensors.length === 1 ? tensors[0] : (layers.add().apply(tensors) as SymbolicTensor));
 const applied = (layer: layers.Layer, to: SymbolicTensor): SymbolicTensor => layer.apply(to) as SymbolicTensor;
-const normal = (stddev: number) => initializers.randomNormal({ mean: 0, stddev });
 
 export interface TemporalConvolutionCellArgs {
   /** Channels of the state. Integer ≥ 1. Required. */
@@ -15,6 +14,8 @@ export interface TemporalConvolutionCellArgs {
   kernelSize?: number;
   /** Distance between them. Integer ≥ 1. Default 1. */
   dilation?: number;
+  /** Makes initial weights repeatable. Integer ≥ 0. Default: none. */
+  seed?: number;
 }
 
 /**
@@ -30,18 +31,21 @@ export interface TemporalConvolutionCellArgs {
  */
 export function temporalConvolutionCell(args: TemporalConvolutionCellArgs): LayersModel {
   const who = 'temporalConvolutionCell';
-  checkKeys(who, args, ['units', 'inputDim', 'kernelSize', 'dilation']);
+  checkKeys(who, args, ['units', 'inputDim', 'kernelSize', 'dilation', 'seed']);
   const units = checkNumber(who, 'units', args.units, integerAtLeast(1));
   const inputDim = checkNumber(who, 'inputDim', args.inputDim ?? units, integerAtLeast(1));
   const kernelSize = checkNumber(who, 'kernelSize', args.kernelSize ?? 2, integerAtLeast(2));
   const dilation = checkNumber(who, 'dilation', args.dilation ?? 1, integerAtLeast(1));
+  const seed = args.seed === undefined ? null : checkNumber(who, 'seed', args.seed, integerAtLeast(0));
+  let draws = 0;
+  const seeded = () => (seed === null ? {} : { seed: 1000 * seed + draws++ });
   const [z, x] = [input({ shape: [null, units] }), input({ shape: [null, inputDim] })];
   const plane = applied(layers.reshape({ targetShape: [-1, 1, units] as unknown as Shape }), z);
   const padded = applied(layers.zeroPadding2d({ padding: [[dilation * (kernelSize - 1), 0], [0, 0]] }), plane); // prettier-ignore
   const gate = (activation: 'tanh' | 'sigmoid') => {
-    const past = applied(layers.conv2d({ filters: units, kernelSize: [kernelSize, 1], dilationRate: [dilation, 1], kernelInitializer: normal(0.5 / Math.sqrt(kernelSize * units)) }), padded);
+    const past = applied(layers.conv2d({ filters: units, kernelSize: [kernelSize, 1], dilationRate: [dilation, 1], kernelInitializer: initializers.randomNormal({ mean: 0, stddev: 0.5 / Math.sqrt(kernelSize * units), ...seeded() }) }), padded);
     const sequence = applied(layers.reshape({ targetShape: [-1, units] as unknown as Shape }), past);
-    return applied(layers.activation({ activation }), join([sequence, applied(layers.dense({ units, useBias: false }), x)]));
+    return applied(layers.activation({ activation }), join([sequence, applied(layers.dense({ units, useBias: false, kernelInitializer: initializers.glorotNormal(seeded()) }), x)]));
   };
   return model({ inputs: [z, x], outputs: layers.multiply().apply([gate('tanh'), gate('sigmoid')]) as SymbolicTensor });
 }

@@ -1,5 +1,5 @@
 /** A Transformer layer as a cell for `deqLayer`. */
-import { input, layers, model, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { initializers, input, layers, model, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import type { Layer } from '../host.js';
 import { SHARE } from './attention_inputs.js';
@@ -19,6 +19,8 @@ export interface TransformerCellArgs {
   causal?: boolean;
   /** Share left out in training, the same at each iteration, of attention weights and of what both parts add, in [0, 1). Default 0. */
   dropout?: number;
+  /** Makes initial weights repeatable, and which entries are left out. Integer ≥ 0. Default: none. */
+  seed?: number;
 }
 
 /**
@@ -38,7 +40,7 @@ export interface TransformerCellArgs {
  */
 export function transformerCell(args: TransformerCellArgs): LayersModel {
   const who = 'transformerCell';
-  checkKeys(who, args, ['units', 'numHeads', 'inputDim', 'innerUnits', 'causal', 'dropout']);
+  checkKeys(who, args, ['units', 'numHeads', 'inputDim', 'innerUnits', 'causal', 'dropout', 'seed']);
   const units = checkNumber(who, 'units', args.units, integerAtLeast(1));
   const numHeads = checkNumber(who, 'numHeads', args.numHeads, integerAtLeast(1));
   const inputDim = checkNumber(who, 'inputDim', args.inputDim ?? units, integerAtLeast(1));
@@ -48,10 +50,15 @@ export function transformerCell(args: TransformerCellArgs): LayersModel {
   const [z, x] = [input({ shape: [null, units] }), input({ shape: [null, inputDim] })];
   const through = (to: SymbolicTensor, ...path: Layer[]): SymbolicTensor => path.reduce((at, layer) => layer.apply(at) as SymbolicTensor, to);
   const sum = (a: SymbolicTensor, b: SymbolicTensor) => layers.add().apply([a, b]) as SymbolicTensor;
-  const dropped = () => (dropout > 0 ? [layers.dropout({ rate: dropout })] : []);
-  const injected = sum(z, through(x, layers.dense({ units, useBias: false })));
-  const attended = through(injected, multiHeadAttention({ numHeads, causal, dropout }), ...dropped());
+  const seed = args.seed === undefined ? null : checkNumber(who, 'seed', args.seed, integerAtLeast(0));
+  let draws = 0;
+  // Attention draws four times.
+  const seeded = (count = 1) => (seed === null ? {} : { seed: 1000 * seed + (draws += count) - count });
+  const glorot = () => initializers.glorotNormal(seeded());
+  const dropped = () => (dropout > 0 ? [layers.dropout({ rate: dropout, ...seeded() })] : []);
+  const injected = sum(z, through(x, layers.dense({ units, useBias: false, kernelInitializer: glorot() })));
+  const attended = through(injected, multiHeadAttention({ numHeads, causal, dropout, kernelInitializer: initializers.glorotUniform(seeded(4)) }), ...dropped());
   const h = through(sum(z, attended), quickLayerNormalization());
-  const changed = through(h, layers.dense({ units: innerUnits, activation: 'relu' }), layers.dense({ units }), ...dropped());
+  const changed = through(h, layers.dense({ units: innerUnits, activation: 'relu', kernelInitializer: glorot() }), layers.dense({ units, kernelInitializer: glorot() }), ...dropped());
   return model({ inputs: [z, x], outputs: through(sum(h, changed), quickLayerNormalization()) });
 }

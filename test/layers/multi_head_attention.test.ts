@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { input, layers, model as functionalModel, regularizers, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { initializers, input, layers, model as functionalModel, regularizers, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { multiHeadAttention, type MultiHeadAttentionArgs } from '../../src/layers/multi_head_attention.js';
 import { tiedEmbedding } from '../../src/layers/tied_embedding.js';
@@ -135,6 +135,14 @@ describe('multiHeadAttention', () => {
     model.compile({ optimizer: tf.train.adam(0.05, undefined, undefined, 1e-7), loss: 'meanSquaredError' });
     const { history } = await model.fit(tf.concat([content, places], 2), y, { epochs: EPOCHS, batchSize: 16, verbose: 0 });
     expect(history['loss'][EPOCHS - 1] as number).toBeLessThan((onGpu ? 1 : 0.6) * (history['loss'][0] as number));
+  });
+
+  it('draws numbers of its own for each kernel, also from a seed', async () => {
+    const [layer, again] = [0, 1].map(() => made({ numHeads: 1, useBias: false, kernelInitializer: initializers.glorotNormal({ seed: 5 }) }, [[2, 2]]).layer);
+    const [kernels, repeated] = await Promise.all([layer, again].map((each) => Promise.all(each.getWeights().map(async (weight) => (await weight.data()).join()))));
+    expect(new Set(kernels).size).toBe(4);
+    expect(repeated).toEqual(kernels);
+    expect(layer.getConfig()).toMatchObject({ kernelInitializer: { config: { seed: 5 } } });
   });
 
   it('keeps a regularizer of each kernel, one where it is one', async () => {

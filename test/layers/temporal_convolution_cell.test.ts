@@ -14,6 +14,13 @@ afterEach(() => void vi.restoreAllMocks());
 const SOLVER = anderson({ tolerance: 1e-3, maxIterations: onGpu ? 8 : 40 });
 
 describe('temporalConvolutionCell', () => {
+  it('starts alike from equal seeds, with no two kernels alike', async () => {
+    const kernels = async (seed: number) => Promise.all(temporalConvolutionCell({ units: 3, seed }).getWeights().filter(({ rank }) => rank > 1).map(async (weight) => (await weight.data()).join()));
+    const [first, again, other] = await Promise.all([3, 3, 4].map(kernels));
+    expect(again).toEqual(first);
+    expect(new Set([...first, ...other]).size).toBe(2 * 4);
+  });
+
   const build = () => {
     const x = input({ shape: [null, 2] });
     const layer = deqLayer({ cell: temporalConvolutionCell({ units: 3, inputDim: 2, kernelSize: 2 }), solver: SOLVER });

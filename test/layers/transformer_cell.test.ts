@@ -33,6 +33,13 @@ describe('transformerCell', () => {
     return { layer, model: functionalModel({ inputs: x, outputs }) };
   };
 
+  it('starts alike from equal seeds, with no two kernels alike', async () => {
+    const kernels = async (seed: number) => Promise.all(transformerCell({ units: 4, numHeads: 2, innerUnits: 4, seed }).getWeights().filter(({ rank }) => rank > 1).map(async (weight) => (await weight.data()).join()));
+    const [first, again, other] = await Promise.all([3, 3, 4].map(kernels));
+    expect(again).toEqual(first);
+    expect(new Set([...first, ...other]).size).toBe(2 * 7);
+  });
+
   it('has the weights of a Transformer layer and of the injection, and takes any length', () => {
     const { layer, model } = build();
     expect(layer.countParams()).toBe(2 * 4 + 4 * (16 + 4) + 2 * 8 + 4 * 3 + 3 + 3 * 4 + 4);

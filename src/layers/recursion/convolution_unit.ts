@@ -4,7 +4,7 @@ import type { Tensor, Tensor4D } from '@tensorflow/tfjs-core';
 import { isRecording } from '../../autodiff/tape.js';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../../checks.js';
 import {
-  activationOf, constraintOf, initializerOf, regularizerOf, variableOf,
+  activationOf, constraintOf, initializerOf, initializerOfNth, regularizerOf, variableOf,
   type Activation, type ActivationIdentifier, type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier,
   type LayerVariable, type Regularizer, type RegularizerIdentifier,
 } from '../../host.js'; // prettier-ignore
@@ -128,17 +128,17 @@ export class ConvolutionUnit {
     if (this.#kernelSize !== null) {
       const counts = tied ? [most] : inputs;
       const named = (name: string, copy: number) => `${name}${suffix}${tied ? '' : `_${copy}`}`;
-      this.kernels = counts.map((count, copy) => this.#addKernel(owner, named(this.#depthMultiplier === null ? 'kernel' : 'depthwise_kernel', copy), count, axes));
+      this.kernels = counts.map((count, copy) => this.#addKernel(owner, named(this.#depthMultiplier === null ? 'kernel' : 'depthwise_kernel', copy), count, axes, copy));
       if (this.#useBias) this.biases = counts.map((_, copy) => owner.add(named('bias', copy), [outputs], this.#initializers.bias, { regularizer: this.regularizers.bias, constraint: this.#constraints.bias }));
     }
     this.#normalization?.build(owner, suffix, this.#preActivation ? most : outputs, inputs.length);
   }
 
-  #addKernel(owner: WeightOwner, name: string, inputs: number, axes: number): LayerVariable {
+  #addKernel(owner: WeightOwner, name: string, inputs: number, axes: number, copy: number): LayerVariable {
     const space = this.#kernelSize!.slice(0, axes);
     const shape = this.#depthMultiplier === null ? [...space, inputs / this.#groups, this.channels(inputs)] : [...space, inputs, this.#depthMultiplier];
     const options = { regularizer: this.regularizers.kernel, constraint: this.#constraints.kernel };
-    if (this.#initializers.kernel.getClassName() !== 'Identity') return owner.add(name, shape, this.#initializers.kernel, options);
+    if (this.#initializers.kernel.getClassName() !== 'Identity') return owner.add(name, shape, initializerOfNth(this.#initializers.kernel, copy), options);
     // The host's identity makes square matrices only.
     const gain = this.#initializers.kernel.getConfig()['gain'] as number;
     const apply = () => identityKernel(this.#who, shape, { groups: this.#groups, depthwise: this.#depthMultiplier !== null, gain });
