@@ -107,10 +107,9 @@ function trained(layer: RecursiveConv | layers.Layer, data: tf.Tensor) {
 describe('recursiveConv', () => {
   it('draws untied kernels apart, also from a seed', async () => {
     const layer = recursiveConv({ filters: 2, kernelSize: 3, recursions: 3, tied: false, useBias: false, kernelInitializer: initializers.heNormal({ seed: 3 }) });
-    layer.build([null, 4, 4, 2]);
+    trained(layer, tf.zeros([1, 4, 4, 2]));
     const kernels = await Promise.all(layer.getWeights().map(async (weight) => (await weight.data()).join()));
     expect(new Set(kernels).size).toBe(3);
-    layer.dispose();
   });
 
   it('is a stock convolution where there is one recursion', async () => {
