@@ -2,10 +2,10 @@
  * Quantisers for coded indices: minimise Σ h (w − v)² + λ · bits, where the bits are those of an ideal code of the numbers and h is what an error
  * of each weight counts. k-means spends the same on a rare value as on a frequent one; this does not, and needs fewer bytes at equal error (Chou,
  * Lookabaugh & Gray 1989, "Entropy-constrained vector quantization", here with scalars; with h: Choi, El-Khamy & Lee 2017, "Towards the limit of
- * network quantization"). A descent: it ends in a local minimum, and of a few values there are several; so where few are wanted it sets out from three
- * places. Pure, float64.
+ * network quantization"). A descent: it ends in a local minimum, and of a few values there are several, so where few are wanted it sets out from
+ * several places. Pure, float64.
  */
-import { classesCost, nearestQuantizer, type ScalarQuantizer } from './scalar_quantizer.js';
+import { classesCost, nearestQuantizer, type QuantizerCost, type ScalarQuantizer } from './scalar_quantizer.js';
 import { firstAbove, type WeightedPoints } from './weighted_points.js';
 
 const MOST_VALUES = 256;
@@ -26,33 +26,39 @@ export interface ClassQuantizer {
   thresholds: Float64Array[];
 }
 
-/** From this many values on, the minima that neighbouring slopes end in are as good as one another. */
-const MANY = 24;
+/** A quantiser and what it costs. */
+export interface PricedQuantizer extends QuantizerCost {
+  quantizer: ClassQuantizer;
+}
+
+/** From this many values on, the minima that descents of neighbouring slopes end in are as good as one another. */
+const MANY = 12;
 
 /**
- * A quantiser for each of `slopes`, which fall: the one of least cost of {@link classQuantizer}, of a descent from the quantiser of the next finer
- * slope, and of one from that of the next coarser. Over the slopes, bits and errors then change in small steps.
+ * Quantisers from few bits to many: of all that were found for `slopes`, which fall, those that no other one beats in both bits and weighted error. Found
+ * are those of {@link classQuantizer}, and, because few values have several minima, for each small number of values those of descents that set out from one
+ * another, from one with so many values towards coarser and finer slopes. Bits and errors so change in small steps.
  */
-export function classQuantizers(classes: readonly WeightClass[], slopes: readonly number[], zero = false): ClassQuantizer[] {
-  const fresh = slopes.map((slope) => classQuantizer(classes, slope, zero));
-  const many = fresh.findIndex(({ values }) => values.length >= MANY);
+export function classQuantizers(classes: readonly WeightClass[], slopes: readonly number[], zero = false): PricedQuantizer[] {
+  const priced = (quantizer: ClassQuantizer): PricedQuantizer => ({ quantizer, ...classesCost(classes, quantizer) });
+  const found = slopes.map((slope) => priced(classQuantizer(classes, slope, zero)));
+  const many = found.findIndex(({ used }) => used >= MANY);
   const few = slopes.slice(0, many < 0 ? slopes.length : many);
-  const chain = (order: number[]): ClassQuantizer[] => {
-    const found: ClassQuantizer[] = [];
-    let last = fresh[order[0]];
-    for (const j of order) found[j] = last = descend(classes, few[j], zero, [...last.values], last.thresholds);
-    return found;
-  };
-  const upwards = [...few.keys()];
-  const chains = few.length < 2 ? [] : [chain(upwards), chain([...upwards].reverse())];
-  return slopes.map((slope, j) => {
-    const cost = (quantizer: ClassQuantizer): number => {
-      const { weighted, bits } = classesCost(classes, quantizer);
-      return weighted + slope * bits;
-    };
-    const tried = [fresh[j], ...(j < few.length ? chains.map((found) => found[j]) : [])].map((quantizer) => ({ quantizer, cost: cost(quantizer) }));
-    return tried.reduce((best, each) => (each.cost < best.cost ? each : best)).quantizer;
-  });
+  const sizes = found.slice(0, few.length).map(({ used }) => used);
+  for (const [start, size] of sizes.entries()) {
+    if (sizes.indexOf(size) < start) continue;
+    for (const way of [few.slice(0, start).reverse(), few.slice(start + 1)]) {
+      let { values, thresholds } = found[start].quantizer;
+      for (const slope of way) {
+        ({ values, thresholds } = descend(classes, slope, zero, [...values], thresholds));
+        found.push(priced({ values, thresholds }));
+      }
+    }
+  }
+  let least = Infinity;
+  return found
+    .sort((a, b) => a.bits - b.bits || a.weighted - b.weighted)
+    .filter(({ weighted }) => weighted < least && ((least = weighted), true));
 }
 
 /**

@@ -25,8 +25,8 @@ export function bestAt(candidates: readonly Priced[], sensitivity: number, price
 }
 
 /**
- * Which candidate each tensor gets, for the lowest price at which they fit into `budget` bytes; null where even the smallest do not.
- * Only what lies on the convex hull of a tensor's candidates can be chosen.
+ * Which candidate each tensor gets, for the lowest price at which they fit into `budget` bytes; null where even the smallest do not. A price chooses only
+ * what lies on the convex hull of a tensor's candidates; what is then left of the budget goes to those between.
  */
 export function allocate(tensors: readonly { candidates: readonly Priced[]; sensitivity: number }[], budget: number): number[] | null {
   const at = (price: number): number[] => tensors.map(({ candidates, sensitivity }) => bestAt(candidates, sensitivity, price));
@@ -46,5 +46,28 @@ export function allocate(tensors: readonly { candidates: readonly Priced[]; sens
       high = middle;
     } else low = middle;
   }
-  return found;
+  return filled(tensors, found, budget - bytes(found));
+}
+
+/** As long as any fits into the bytes that are left: the candidate that takes most off the error. */
+function filled(tensors: readonly { candidates: readonly Priced[]; sensitivity: number }[], choice: readonly number[], left: number): number[] {
+  const filling = [...choice];
+  for (;;) {
+    let most = 0;
+    let best: { t: number; c: number; bytes: number } | null = null;
+    tensors.forEach(({ candidates, sensitivity }, t) => {
+      const now = candidates[filling[t]];
+      candidates.forEach((candidate, c) => {
+        const gain = sensitivity * (now.weighted - candidate.weighted);
+        const bytes = candidate.bytes - now.bytes;
+        if (gain <= most || bytes > left) return;
+        most = gain;
+        best = { t, c, bytes };
+      });
+    });
+    if (best === null) return filling;
+    const { t, c, bytes } = best as { t: number; c: number; bytes: number };
+    filling[t] = c;
+    left -= bytes;
+  }
 }

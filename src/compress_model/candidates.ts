@@ -1,8 +1,8 @@
 /** What a tensor can become: quantisers from coarse to fine, each with its estimated bytes and its squared error. Pure. */
-import { classQuantizers, type ClassQuantizer } from '../clustering/entropy_constrained.js';
+import { classQuantizers, type ClassQuantizer, type PricedQuantizer } from '../clustering/entropy_constrained.js';
 import { initialCentroids, lloyd } from '../clustering/lloyd.js';
 import { optimalPartitions } from '../clustering/optimal_clusters.js';
-import { assignValues, classesCost, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
+import { assignValues, nearestQuantizer, quantizerCost, withCentroids, type ScalarQuantizer } from '../clustering/scalar_quantizer.js';
 import { meanOf, pointCount, weightedPoints, type WeightedPoints } from '../clustering/weighted_points.js';
 import { importanceClasses, oneClass, type ImportanceClasses } from './importance.js';
 import { mixtureQuantizers } from './mixture_candidates.js';
@@ -61,7 +61,7 @@ export function tensorCandidates(values: Float32Array, channels: number, options
   const sizes = (bits === null ? SIZES : [Math.floor(2 ** bits + 1e-9)]).filter((k) => k <= most);
   if (options.method === 'entropyConstrained') {
     const classes = importance === null ? oneClass(points) : importanceClasses(values, importance);
-    const all = classQuantizers(classes.classes, slopes(points, values.length, importance === null ? 1 : mean), zero).map((quantizer) => classCandidate(classes, quantizer, zero));
+    const all = classQuantizers(classes.classes, slopes(points, values.length, importance === null ? 1 : mean), zero).map((priced) => classCandidate(classes, priced, zero));
     if (bits === null) return [...all, ...lossless, ...fine];
     const within = all.filter((candidate) => candidate.idealBits <= bits * values.length);
     return within.length === 0 ? all.slice(0, 1) : [within.reduce((best, c) => (c.weighted < best.weighted ? c : best))];
@@ -74,8 +74,7 @@ export function tensorCandidates(values: Float32Array, channels: number, options
   return bits === null ? [...found, ...lossless, ...fine] : found;
 }
 
-function classCandidate({ classes, of }: ImportanceClasses, quantizer: ClassQuantizer, zero: boolean): Candidate & { idealBits: number } {
-  const { error, weighted, bits, used } = classesCost(classes, quantizer);
+function classCandidate({ classes, of }: ImportanceClasses, { quantizer, error, weighted, bits, used }: PricedQuantizer, zero: boolean): Candidate & { idealBits: number } {
   const importances = classes.map(({ importance }) => importance);
   return { size: used, bytes: codedBytes(bits, used), error, weighted, apply: assignment(quantizer, of, importances, zero), idealBits: bits };
 }
@@ -100,11 +99,11 @@ function candidateOf(points: WeightedPoints, quantizer: ScalarQuantizer, zero: b
   return { size: used, bytes: codedBytes(bits, used), error, weighted: error, apply };
 }
 
-/** λ from half the variance, as it counts, down to 2⁻¹⁷ of it; closer to one another where quantisers have few values. */
+/** λ from the variance, as it counts, down to 2⁻¹⁷ of it; closer to one another where quantisers have few values. */
 function slopes(points: WeightedPoints, count: number, importance: number): number[] {
   const n = points.values.length;
   const variance = (importance * points.second[n]) / count;
-  const octaves = [...Array.from({ length: 50 }, (_, j) => 1 + 0.1 * j), ...Array.from({ length: 38 }, (_, j) => 6 + 0.3 * j)];
+  const octaves = [...Array.from({ length: 60 }, (_, j) => 0.1 * j), ...Array.from({ length: 38 }, (_, j) => 6 + 0.3 * j)];
   return octaves.map((octave) => variance * 2 ** -octave);
 }
 

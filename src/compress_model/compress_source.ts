@@ -49,9 +49,11 @@ interface PackedWeight {
   norm: number;
 }
 
+/** Of a weight, of the candidate by which sensitivity is measured: it moves the outputs by more than rounding does, and is in the range of what gets chosen. */
+const PROBE_BYTES = 0.32;
 /** Attempts at a ratio: estimates of bytes are corrected by what coding gave. */
 const ATTEMPTS = 4;
-/** A result larger than asked for by less is taken. */
+/** A result larger than asked for by less is taken where there is none within. */
 const TOLERANCE = 1.02;
 /** Smaller than asked for by less needs no further attempt, which would take as long as the first. */
 const CLOSE = 0.97;
@@ -122,9 +124,8 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
   const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options, importance).filter((candidate) => withinBound(candidate, norm, options));
   let sensitivity = norm > 0 ? 1 / norm : 0;
   if (measured !== null && candidates.length > 1) {
-    // A coarse one moves the outputs by more than rounding does, and is in the range of what gets chosen.
     const coarse = candidates.filter(({ weighted }) => weighted > 0);
-    const probe = coarse[Math.floor(coarse.length / 3)];
+    const probe = coarse.find(({ bytes }) => bytes >= PROBE_BYTES * values.length) ?? coarse.at(-1);
     if (probe !== undefined) sensitivity = (await measured.change(spec.name, valuesOf(probe.apply(values)))) / probe.weighted;
   }
   return { spec, candidates: candidates.length > 0 ? candidates : [keptCandidate(values)], sensitivity, norm };
@@ -145,8 +146,8 @@ async function reachRatio(packing: Packing, planned: readonly Planned[], target:
     const choice = allocate(planned, (target - overhead) / correction);
     if (choice === null) break;
     const result = await packing.result(choice, measured);
-    const bytes = result.report.gzipBytes ?? result.report.bytes;
-    if (bytes <= target * TOLERANCE && (best === null || bytes > (best.report.gzipBytes ?? best.report.bytes))) best = result;
+    const bytes = sizeOf(result);
+    if (bytes <= target * TOLERANCE && (best === null || nearer(bytes, sizeOf(best), target))) best = result;
     if (bytes <= target && bytes >= CLOSE * target) break;
     const expected = estimate(choice);
     if (expected === 0) break;
@@ -155,7 +156,7 @@ async function reachRatio(packing: Packing, planned: readonly Planned[], target:
   if (best !== null) return best;
   const smallest = planned.map(({ candidates }) => candidates.reduce((least, { bytes }, c) => (bytes < candidates[least].bytes ? c : least), 0));
   const result = await packing.result(smallest, measured);
-  const bytes = result.report.gzipBytes ?? result.report.bytes;
+  const bytes = sizeOf(result);
   if (bytes <= target * TOLERANCE) return result;
   throw new Error(
     `${WHO}: ratio ${options.ratio} cannot be reached: the best is ${(result.report.float32Bytes / bytes).toFixed(2)} (${bytes} bytes)` +
@@ -163,6 +164,11 @@ async function reachRatio(packing: Packing, planned: readonly Planned[], target:
       `${options.maxError === null ? 'skip fewer weights, ' : 'allow a larger maxError, '}or retrain with data (soft weight sharing), which goes further.`,
   );
 }
+
+const sizeOf = ({ report }: CompressedSource): number => report.gzipBytes ?? report.bytes;
+
+/** Whether `bytes` are a better answer than `others`: as many as `target` allows, or the fewest above it. */
+const nearer = (bytes: number, others: number, target: number): boolean => (bytes <= target ? others > target || bytes > others : bytes < others);
 
 /** The second pass; tensors whose choice has not changed since the last attempt are not packed again. */
 class Packing {

@@ -291,6 +291,11 @@ describe('parts', () => {
     expect(allocate(tensors, 1e6)).toEqual([3, 3]);
     expect(allocate(tensors, 200)).toEqual([0, 0]);
     expect(allocate(tensors, 199)).toBeNull();
+    // Off the hull, and so for no price: what is left goes to it.
+    const bent = { candidates: [{ bytes: 100, weighted: 1 }, { bytes: 200, weighted: 0.9 }, { bytes: 300, weighted: 0.2 }], sensitivity: 1 }; // prettier-ignore
+    expect(allocate([bent], 250)).toEqual([1]);
+    expect(allocate([bent], 300)).toEqual([2]);
+    expect(allocate([bent, bent], 500)).toEqual([2, 1]);
   });
 
   it('rounds to 11 significant bits, ties to even, and knows what float16 holds', () => {
