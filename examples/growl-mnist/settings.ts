@@ -102,14 +102,15 @@ export const MNIST_SETTINGS: Settings = {
       clustering: { wardClusters: { dense_1: 32 } },
       methods: methods(5, 0.005, 7, 0.02),
     },
-    // First settings, not yet chosen among others on held-out images; so are those of the VGG-like network and of the mixture prior.
+    // Of five settings of GrOWL + L2, by the error of seed 1 on held-out images at about this ratio.
     lenet: {
       batchSize: 256,
       training: { epochs: 16, learningRate: 0.02, finalLearningRate: 0.002 },
-      retraining: { epochs: 16, learningRate: 0.01, finalLearningRate: 0.0005 },
+      retraining: { epochs: 28, learningRate: 0.01, finalLearningRate: 0.0005 },
       clustering: { wardClusters: { dense_1: 40, dense_2: 60 } },
-      methods: methods(3, 0.004, 4, 0.01),
+      methods: methods(3, 0.004, 4, 0.02),
     },
+    // First settings, not chosen among others on held-out images; so are those of the mixture prior.
     vgg: {
       batchSize: 128,
       training: { epochs: 10, learningRate: 0.02, finalLearningRate: 0.002 },
