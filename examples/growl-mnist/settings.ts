@@ -123,9 +123,13 @@ export const MNIST_SETTINGS: Settings = {
   correlated: CORRELATED,
   pareto: {
     strengths: [0.7, 1.2],
-    taus: [5e-3, 2e-2],
-    prior: { components: 17, zeroMixing: 0.98, learningRates: { means: 1e-3, logVariances: 1e-2, mixingLogits: 1e-2 } },
-    retraining: { epochs: 14, learningRate: 1e-3, finalLearningRate: 1e-4, incremental: [[9, 0], [11, 0.5], [13, 0.8]] },
+    taus: [1e-2, 2e-2],
+    // As in compress-mnist, for fewer epochs.
+    prior: {
+      components: 17, zeroMixing: 0.98, learningRates: { means: 2e-4, logVariances: 5e-3, mixingLogits: 5e-3 },
+      zeroHyperprior: { shape: 5000, rate: 2 }, othersHyperprior: { shape: 250, rate: 0.1 },
+    }, // prettier-ignore
+    retraining: { epochs: 28, learningRate: 7e-4, finalLearningRate: 1e-4, incremental: [[20, 0], [23, 0.5], [25, 0.75], [27, 0.9]] },
   },
 }; // prettier-ignore
 
