@@ -43,11 +43,11 @@ export const SETTINGS: Settings = {
   model: { width: 64, heads: 4, layers: 6, dropout: 0, length: 96 },
   training: { epochs: 6, patience: 6, batchSize: 16, learningRate: 2e-3, rows: 1600 },
   sharing: { threshold: 0.68, from: 3, rows: 64 },
-  decoding: { batch: 8, prompt: 64, steps: 16, rounds: 9 },
+  decoding: { batch: 8, prompt: 64, steps: 16, rounds: 41 },
 };
 
 /** For the sentences that the example makes up. */
-export const GENERATED: Settings = { ...SETTINGS, model: { ...SETTINGS.model, width: 32, length: 24 }, training: { ...SETTINGS.training, epochs: 4, rows: 800 }, sharing: { ...SETTINGS.sharing, from: 2 }, decoding: { ...SETTINGS.decoding, prompt: 16, steps: 8 } };
+export const GENERATED: Settings = { ...SETTINGS, model: { ...SETTINGS.model, width: 32, length: 24 }, training: { ...SETTINGS.training, epochs: 4, rows: 800 }, sharing: { ...SETTINGS.sharing, from: 2 }, decoding: { ...SETTINGS.decoding, prompt: 16, steps: 8, rounds: 9 } };
 
 /** Blocks of two layers, and a last one of one where their number is odd. */
 export const pairs = (layers: number): number[] => [...Array<number>(layers >> 1).fill(2), ...(layers % 2 === 1 ? [1] : [])];
