@@ -76,8 +76,8 @@ async function trainStart(bench: Bench, lenet: NetworkSettings, strength: number
 }
 
 /** The prior on all kernels that train (the memberships of tied rows do not), merged and quantised in parts. */
-async function quantise(bench: Bench, model: tfl.LayersModel, lenet: NetworkSettings, { retraining, prior: args }: ParetoSettings, { strength, tau, seed }: ParetoVariant): Promise<void> {
-  const prior = gmmPrior({ ...args, trainingExamples: countOf(bench.data.train), tau });
+async function quantise(bench: Bench, model: tfl.LayersModel, lenet: NetworkSettings, { retraining, prior: args, tiedZeroMixing }: ParetoSettings, { strength, tau, seed }: ParetoVariant): Promise<void> {
+  const prior = gmmPrior({ ...args, ...(strength > 0 && { zeroMixing: tiedZeroMixing }), trainingExamples: countOf(bench.data.train), tau });
   const layers = model.layers.filter((layer) => layer.trainableWeights.length > 0).map(({ name }) => name);
   attachRegularizer(model, prior, { layers, biases: true });
   model.compile({ optimizer: tfc.train.adam(retraining.learningRate), loss: 'categoricalCrossentropy', metrics: ['accuracy'] });

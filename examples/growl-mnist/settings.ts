@@ -43,6 +43,8 @@ export interface ParetoSettings {
   /** Of the prior. */
   taus: number[];
   prior: Omit<GmmPriorArgs, 'trainingExamples' | 'tau'>;
+  /** `zeroMixing` where rows are tied already: few weights are left that could be zero. */
+  tiedZeroMixing: number;
   /** Adam. The rate falls, and quantising in parts begins, at the first entry of `incremental`. */
   retraining: Schedule & { incremental: [epoch: number, share: number][] };
 }
@@ -129,6 +131,7 @@ export const MNIST_SETTINGS: Settings = {
       components: 17, zeroMixing: 0.98, learningRates: { means: 2e-4, logVariances: 5e-3, mixingLogits: 5e-3 },
       zeroHyperprior: { shape: 5000, rate: 2 }, othersHyperprior: { shape: 250, rate: 0.1 },
     }, // prettier-ignore
+    tiedZeroMixing: 0.6,
     retraining: { epochs: 28, learningRate: 7e-4, finalLearningRate: 1e-4, incremental: [[20, 0], [23, 0.5], [25, 0.75], [27, 0.9]] },
   },
 }; // prettier-ignore
