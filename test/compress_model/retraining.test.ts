@@ -29,7 +29,8 @@ beforeAll(async () => {
     ],
   });
   model.compile({ optimizer: tf.train.adam(0.02), loss: 'meanSquaredError' });
-  await model.fit(data[0], data[1], { epochs: onGpu ? 8 : 25, batchSize: 32, verbose: 0 });
+  // In one order: in some, a network trained this shortly is by chance no worse once quantised.
+  await model.fit(data[0], data[1], { epochs: onGpu ? 8 : 25, batchSize: 32, shuffle: false, verbose: 0 });
 });
 afterAll(() => {
   model.dispose();
