@@ -22,7 +22,9 @@ const watch = { check: async () => {}, stop: () => {} };
 describe('the models of the example', () => {
   it('have the weights of one cell or of several, the same ones for a seed, and see no later token', () => {
     const counts = VARIANTS.map((variant) => {
-      const [{ model }, again] = [1, 1].map((seed) => languageModel(9, tiny, variant, seed));
+      // What has not come to its equilibrium depends on all positions: Anderson's weights are those of a whole sequence.
+      const solved = { ...tiny, solver: { tolerance: 1e-4, maxIterations: 200 } };
+      const [{ model }, again] = [1, 1].map((seed) => languageModel(9, solved, variant, seed));
       const answers = (row: number[]) => (model.predict(tf.tensor2d([row], [1, 5], 'int32')) as tf.Tensor).dataSync();
       const [a, b] = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 0]].map((row) => answers(row));
       expect(Math.max(...a.slice(0, 4 * 9).map((value, i) => Math.abs(value - b[i]))), variant).toBeLessThan(variant === 'equilibrium' ? 0.05 : 1e-5);
