@@ -75,7 +75,10 @@ export async function compressSource(source: WeightSource, options: ResolvedOpti
   const packing = new Packing(source, planned, options, warnings);
   let result: CompressedSource;
   if (options.ratio === null) result = await packing.result(planned.map(({ candidates }) => withinError(candidates, options)), measured !== null);
-  else result = await reachRatio(packing, planned, raw / options.ratio, options, measured !== null);
+  else {
+    if (measured !== null) await measureAgain(source, planned, raw / options.ratio - (await packing.overhead()), measured);
+    result = await reachRatio(packing, planned, raw / options.ratio, options, measured !== null);
+  }
   options.onProgress(1, 'done');
   return result;
 }
@@ -129,6 +132,21 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
     if (probe !== undefined) sensitivity = (await measured.change(spec.name, valuesOf(probe.apply(values)))) / probe.weighted;
   }
   return { spec, candidates: candidates.length > 0 ? candidates : [keptCandidate(values)], sensitivity, norm };
+}
+
+/** What an error does to outputs is not quite in proportion to it: measured a second time where the choice lands, each sensitivity is the geometric mean of the two. */
+async function measureAgain(source: WeightSource, planned: readonly Planned[], bytes: number, { change }: Measured): Promise<void> {
+  const choice = allocate(planned, bytes);
+  if (choice === null) return;
+  for (const [i, weight] of planned.entries()) {
+    const { spec, candidates, sensitivity } = weight;
+    const candidate = candidates[choice[i]];
+    if (candidates.length < 2 || candidate.weighted === 0) continue;
+    const found = tensorValues(spec, await source.read(i));
+    if ('kept' in found) continue;
+    const now = (await change(spec.name, valuesOf(candidate.apply(found.values)))) / candidate.weighted;
+    if (now > 0 && sensitivity > 0) weight.sensitivity = Math.sqrt(sensitivity * now);
+  }
 }
 
 const withinBound = ({ error }: Candidate, norm: number, { maxError }: ResolvedOptions): boolean => maxError === null || error <= maxError * maxError * norm;

@@ -3,8 +3,11 @@ import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { allocate } from '../../src/compress_model/allocate.js';
+import { compressSource } from '../../src/compress_model/compress_source.js';
 import { measureOutputs } from '../../src/compress_model/measure_outputs.js';
+import { resolveOptions } from '../../src/compress_model/options.js';
 import { fromFloat16, roundSignificand, toFloat16 } from '../../src/compress_model/tensor_values.js';
+import { memorySource } from '../../src/compress_model/weight_source.js';
 import { splitTensors, stringLengths } from '../../src/compression/container.js';
 import { compressModel, decodeModelArtifacts, type CompressionOptions } from '../../src/index.js';
 import { artifactsOf, float32 } from '../compression/helpers.js';
@@ -282,6 +285,34 @@ describe('parts', () => {
     dispose();
     x.dispose();
     model.dispose();
+  });
+
+  it('measures at a second size where outputs do not change in proportion, and shares bytes out by both', async () => {
+    const kernels: Record<string, Float32Array> = { linear: normal(4000, 11), saturating: normal(4000, 12) };
+    const artifacts = artifactsOf(Object.entries(kernels).map(([name, values]) => float32(name, [100, 40], values)));
+    const calls: { name: string; error: number; change: number }[] = [];
+    const outputs = {
+      change: (name: string, values: Float32Array): Promise<number> => {
+        const error = values.reduce((sum, w, i) => sum + (w - kernels[name][i]) ** 2, 0);
+        const change = name === 'linear' ? error : error / (1 + error / 50);
+        calls.push({ name, error, change });
+        return Promise.resolve(change);
+      },
+      importances: () => Promise.resolve(new Map<string, Float32Array>()),
+    };
+    const { report } = await compressSource(memorySource(artifacts), resolveOptions({ ratio: 20 }), outputs);
+    for (const { name, sensitivity } of report.weights) {
+      const [probe, chosen, ...more] = calls.filter((call) => call.name === name);
+      expect(more).toEqual([]);
+      expect(chosen.error).toBeGreaterThan(1.2 * probe.error);
+      expect(sensitivity).toBeCloseTo(Math.sqrt((probe.change / probe.error) * (chosen.change / chosen.error)), 4);
+    }
+    // What saturates bears the larger error.
+    expect(report.weights[1].relativeError).toBeGreaterThan(1.05 * report.weights[0].relativeError);
+    // Where there is nothing to choose, nothing is measured.
+    calls.length = 0;
+    await compressSource(memorySource(artifacts), resolveOptions({ bits: 2 }), outputs);
+    expect(calls).toEqual([]);
   });
 
   it('shares out bytes at one price', () => {
