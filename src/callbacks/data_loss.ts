@@ -15,9 +15,12 @@ export async function tellDataLoss(model: tfl.LayersModel, priors: readonly GmmP
   for (const prior of asking) prior.observe(dataLoss, outputsOf(model));
 }
 
-/** Numbers that the model predicts per example; null for several outputs or open dimensions. */
+/** Numbers that the model predicts per example; null for several outputs or open dimensions, or if its loss is a stock one other than the mean squared error. */
 export function outputsOf(model: tfl.LayersModel): number | null {
   if (model.outputs.length !== 1) return null;
+  // A string, or an array or record of them and of functions.
+  const losses: unknown[] = typeof model.loss === 'string' ? [model.loss] : Object.values(model.loss ?? {});
+  if (losses.some((loss) => typeof loss === 'string' && loss !== 'meanSquaredError')) return null;
   const shape = model.outputs[0].shape.slice(1);
   return shape.some((size) => size === null) ? null : (shape as number[]).reduce((product, size) => product * size, 1);
 }

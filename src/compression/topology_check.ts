@@ -3,11 +3,15 @@ import type { io } from '@tensorflow/tfjs-core';
 
 type Node = Record<string, unknown>;
 
+/** Models in models in …, by levels of JSON. The host recurses through them. */
+const MAX_DEPTH = 500;
+
 /** The layers, inner ones included, under the names that weights carry as prefixes. */
-function collectNodes(value: unknown, names: Set<string>, layers: Array<{ type: string; config: Node }>): void {
+function collectNodes(value: unknown, names: Set<string>, layers: Array<{ type: string; config: Node }>, depth = 0): void {
   if (typeof value !== 'object' || value === null) return;
+  if (depth > MAX_DEPTH) throw new Error(`compressed: the topology is nested more than ${MAX_DEPTH} levels deep, as that of no model: it is damaged or means harm.`);
   if (Array.isArray(value)) {
-    for (const item of value) collectNodes(item, names, layers);
+    for (const item of value) collectNodes(item, names, layers, depth + 1);
     return;
   }
   const node = value as Node;
@@ -15,7 +19,7 @@ function collectNodes(value: unknown, names: Set<string>, layers: Array<{ type: 
   if (typeof node['class_name'] === 'string' && typeof node['config'] === 'object' && node['config'] !== null) {
     layers.push({ type: node['class_name'], config: node['config'] as Node });
   }
-  for (const key in node) collectNodes(node[key], names, layers);
+  for (const key in node) collectNodes(node[key], names, layers, depth + 1);
 }
 
 /** Throws if the model weights of `artifacts` cannot be those of its topology. `source` names the file. */
@@ -27,6 +31,11 @@ export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtif
     throw new Error(`compressed: ${source}: the topology does not match the weights: ${why}. Save the model again with model.save().`);
   };
   const weights = weightSpecs.filter(({ group }) => group !== 'optimizer');
+  const seen = new Set<string>();
+  for (const { name } of weights) {
+    if (seen.has(name)) fail(`two weights are named '${name}'`);
+    seen.add(name);
+  }
   const isGraph = Array.isArray((modelTopology as Node | null)?.['node']);
   if (!isGraph && layers.length === 0 && weights.length > 0) fail('it has no layer');
   for (const { name } of weights) {

@@ -5,9 +5,9 @@
  */
 import type { MixtureStatistics } from '../kernels/mixture_energy/mixture.js';
 import { TabulatedEnergy } from '../kernels/mixture_energy/tabulated_energy.js';
-import { checkBoolean, checkKeys, checkNumber, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE } from '../checks.js';
+import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE } from '../checks.js';
 import type { GammaShapeRate } from './hyperpriors.js';
-import { initialParameters, logit, toMixture, type Hyperpriors, type MixtureParameters } from './mixture_parameters.js';
+import { checkComponents, initialParameters, logit, toMixture, type Hyperpriors, type MixtureParameters } from './mixture_parameters.js';
 
 /** Below this sum of responsibilities a component explains no weight, and its mean stays where it is. */
 const NO_WEIGHT = 1e-12;
@@ -42,7 +42,7 @@ export function maximize(parameters: MixtureParameters, statistics: MixtureStati
 }
 
 export interface FitMixtureArgs {
-  /** Number of Gaussians, the zero component included. Integer ≥ 2. Default 17. */
+  /** Number of Gaussians, the zero component included. Integer from 2 to 65 535. Default 17. */
   components?: number;
   /** π₀, fixed; or its start, where learned. In (0, 1). Default 0.9. */
   zeroMixing?: number;
@@ -84,12 +84,15 @@ const WHO = 'fitMixture';
  */
 export function fitMixture(weights: readonly Float32Array[], args: FitMixtureArgs = {}): FittedMixture {
   checkKeys(WHO, args, ['components', 'zeroMixing', 'learnZeroMixing', 'initialStd', 'precisionHyperprior', 'iterations', 'tolerance']);
-  const components = checkNumber(WHO, 'components', args.components ?? 17, integerAtLeast(2), 'One is the zero component; at least one more is needed.');
+  const components = checkComponents(WHO, args.components ?? 17);
   const zeroMixing = checkNumber(WHO, 'zeroMixing', args.zeroMixing ?? 0.9, OPEN_UNIT);
   const learnZeroMixing = checkBoolean(WHO, 'learnZeroMixing', args.learnZeroMixing ?? true);
   const iterations = checkNumber(WHO, 'iterations', args.iterations ?? 100, integerAtLeast(1));
   const tolerance = checkNumber(WHO, 'tolerance', args.tolerance ?? 1e-6, NON_NEGATIVE);
   const hyperpriors = hyperpriorsOf(args.precisionHyperprior ?? 'none');
+  if (!Array.isArray(weights) || !weights.every((array) => array instanceof Float32Array)) {
+    throw new Error(`${WHO}: weights must be an array of Float32Array, got ${describe(weights)}. Write fitMixture([await kernel.data()]).`);
+  }
   const range = finiteRange(weights);
   const initialStd = checkNumber(WHO, 'initialStd', args.initialStd ?? ((range[1] - range[0]) / components || 1e-3), POSITIVE);
 

@@ -79,7 +79,8 @@ export class GmmPrior extends RegularizerBase {
   #statistics: MixtureStatistics | null = null;
   #detached = new WeakSet<Tensor>();
   #lastEnergy = NaN;
-  #unweightedEnergy = NaN;
+  /** Weights that the last training step met. */
+  #count = 0;
   #stepsUntold = 0;
   #savesNow = 0;
 
@@ -141,7 +142,7 @@ export class GmmPrior extends RegularizerBase {
    */
   observe(dataLoss: number, outputs: number | null): void {
     this.#stepsUntold = 0;
-    this.#strength.observe({ dataLoss, energy: this.#unweightedEnergy, outputs });
+    this.#strength.observe({ dataLoss, weights: this.#count, outputs });
   }
 
   /**
@@ -213,8 +214,8 @@ export class GmmPrior extends RegularizerBase {
       const statistics = await this.#training.statistics();
       this.#roundsSinceStep = 0;
       if (statistics.nonFinite) return false;
-      this.#unweightedEnergy = statistics.energy + this.hyperpriorEnergy;
-      this.#lastEnergy = this.#strength.scaleAt(this.#adam.steps) * this.#unweightedEnergy;
+      this.#count = statistics.count;
+      this.#lastEnergy = this.#strength.scaleAt(this.#adam.steps) * (statistics.energy + this.hyperpriorEnergy);
       this.#statistics = statistics;
       if (this.observes && ++this.#stepsUntold === 3) {
         warnOnce(`gmmPrior:${this.name}:untold`,

@@ -2,6 +2,7 @@
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT, POSITIVE } from '../checks.js';
 import type { GammaShapeRate, VarianceHyperprior } from './hyperpriors.js';
 import type { Hyperpriors } from './mixture_parameters.js';
+import { checkComponents } from './mixture_parameters.js';
 import { checkTau, type DataNoise, type PriorStrengthArgs, type Tau } from './prior_strength.js';
 
 export interface MixtureLearningRates {
@@ -13,12 +14,12 @@ export interface MixtureLearningRates {
 export interface GmmPriorArgs {
   /** Number of training examples N: the energy is weighted by τ/N, as the data loss is a mean over examples. Required. */
   trainingExamples: number;
-  /** Number of Gaussians, the zero component included. Integer ≥ 2. Default 17. */
+  /** Number of Gaussians, the zero component included. Integer from 2 to 65 535. Default 17. */
   components?: number;
   /**
    * Strength τ of the prior: a number > 0; points [step, τ] of a schedule, straight in between; or `auto`, which fixes τ after the
-   * first batches so that the prior begins with a tenth of the data loss (`{ share }`: with that share). Default 5e-3 (`paper`),
-   * 3e-3 (`tutorial`).
+   * first batches so that one nat for each weight counts as much as the data loss (`{ share }`: as that share of it). Default 5e-3
+   * (`paper`), 3e-3 (`tutorial`); with `dataNoise` 1, the posterior.
    */
   tau?: Tau;
   /** Mixture steps over which τ rises linearly from 0. Integer ≥ 0. Default 0. */
@@ -103,8 +104,8 @@ export function resolveOptions(args: GmmPriorArgs): GmmPriorOptions {
   return {
     trainingExamples: checkNumber(who, 'trainingExamples', args.trainingExamples, POSITIVE,
       'Give the number of examples in the training set: the energy is weighted by tau / trainingExamples.'), // prettier-ignore
-    components: checkNumber(who, 'components', args.components ?? 17, integerAtLeast(2), 'One is the zero component; at least one more is needed.'),
-    tau: checkTau(who, args.tau ?? tau),
+    components: checkComponents(who, args.components ?? 17),
+    tau: checkTau(who, args.tau ?? (args.dataNoise === undefined ? tau : 1)),
     tauWarmup: checkNumber(who, 'tauWarmup', args.tauWarmup ?? 0, integerAtLeast(0), 'It counts mixture steps (batches).'),
     presetTau: tau,
     zeroMixing: checkNumber(who, 'zeroMixing', args.zeroMixing ?? 0.99, OPEN_UNIT),

@@ -2,6 +2,7 @@
  * The free parameters of the mixture prior and how they move. Component 0 stands at zero; its proportion π₀ is fixed or
  * learned through logit(π₀); the others share 1 − π₀ by a softmax of their mixing logits. Pure functions, float64.
  */
+import { checkNumber } from '../checks.js';
 import type { Mixture, MixtureStatistics } from '../kernels/mixture_energy/mixture.js';
 import { betaEnergy, betaEnergySlope, varianceEnergy, varianceEnergySlope, type GammaShapeRate, type VarianceHyperprior } from './hyperpriors.js';
 
@@ -11,6 +12,10 @@ export interface MixtureParameters {
   logVariances: number[];
   mixingLogits: number[];
 }
+
+/** Checks a number of components, which may come from a file: as many as a codebook holds values. */
+export const checkComponents = (who: string, components: unknown): number =>
+  checkNumber(who, 'components', components, { expected: 'an integer from 2 to 65535', holds: (x) => Number.isInteger(x) && x >= 2 && x <= 65535 }, 'One is the zero component; at least one more is needed.');
 
 export interface Hyperpriors {
   kind: VarianceHyperprior | 'none';

@@ -6,7 +6,8 @@ import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, POSITIV
 
 /**
  * A number; points [step, τ] with straight lines between them; or a share of the data loss: τ is then fixed after the first
- * {@link CALIBRATION_STEPS} batches so that τ/N·|C| of the mixture as it started is that share of their mean data loss.
+ * {@link CALIBRATION_STEPS} batches so that τ/N nats for each weight are that share of their mean data loss. C moves by about as much while the mixture
+ * gathers the weights; C itself will not do, as it passes through zero where densities pass 1.
  */
 export type Tau = number | 'auto' | { share: number } | [step: number, tau: number][];
 
@@ -24,10 +25,9 @@ export interface PriorStrengthArgs {
 export interface PriorStrengthState {
   /** τ that was found; null: not yet, or given. */
   tau: number | null;
-  /** Batches seen while it is being found, the sum of their data losses, and |C| of the first. */
+  /** Batches seen while it is being found, and the sum of their data losses. */
   seen: number;
   loss: number;
-  energy: number;
   /** Mean squared error of one output, by exponential average, and the sum of its weights. */
   error: number;
   errorWeight: number;
@@ -39,13 +39,13 @@ export interface PriorStrengthState {
 export interface Observation {
   /** The loss without the energies of priors. */
   dataLoss: number;
-  /** C + hyperpriors, in nats, not weighted. */
-  energy: number;
+  /** Number of weights that the prior governs. */
+  weights: number;
   /** Numbers that the model predicts per example; null if that is not one fixed number. */
   outputs: number | null;
 }
 
-export const AUTO_SHARE = 0.1;
+export const AUTO_SHARE = 1;
 export const CALIBRATION_STEPS = 20;
 /** The noise is averaged over about the last 1 / (1 − DECAY) batches. */
 const DECAY = 0.95;
@@ -58,7 +58,7 @@ export function checkTau(who: string, tau: unknown): Tau {
   if (Array.isArray(tau)) return checkPoints(who, tau);
   if (typeof tau === 'object' && tau !== null) {
     checkKeys(`${who}: tau`, tau, ['share']);
-    return { share: checkNumber(who, 'tau.share', (tau as { share: unknown }).share, POSITIVE, 'It is the share of the data loss, e.g. 0.1.') };
+    return { share: checkNumber(who, 'tau.share', (tau as { share: unknown }).share, POSITIVE, 'It is the share of the data loss, e.g. 0.5.') };
   }
   if (typeof tau === 'string') throw new Error(`${who}: tau must be a finite number > 0, 'auto', { share } or points [step, tau], got ${describe(tau)}.`);
   return checkNumber(who, 'tau', tau, POSITIVE, MEND_TAU);
@@ -90,7 +90,7 @@ export class PriorStrength {
   readonly #who: string;
   readonly #args: PriorStrengthArgs;
   readonly #share: number | null;
-  #state: PriorStrengthState = { tau: null, seen: 0, loss: 0, energy: 0, error: 0, errorWeight: 0, outputs: 0 };
+  #state: PriorStrengthState = { tau: null, seen: 0, loss: 0, error: 0, errorWeight: 0, outputs: 0 };
 
   constructor(who: string, args: PriorStrengthArgs) {
     const { tau, dataNoise } = args;
@@ -141,22 +141,21 @@ export class PriorStrength {
   }
 
   /** @throws Error if the data loss cannot be what the options need. */
-  observe({ dataLoss, energy, outputs }: Observation): void {
-    if (!Number.isFinite(dataLoss) || !Number.isFinite(energy)) return;
+  observe({ dataLoss, weights, outputs }: Observation): void {
+    if (!Number.isFinite(dataLoss)) return;
     const state = this.#state;
     if (this.#args.dataNoise !== undefined) {
-      if (outputs === null) throw new Error(`${this.#who}: dataNoise needs a model with one output of fixed shape, trained on the mean squared error. Leave dataNoise out for others.`);
+      if (outputs === null) throw new Error(`${this.#who}: dataNoise needs a model with one output of fixed shape, compiled with loss 'meanSquaredError'. Leave dataNoise out for others.`);
       if (dataLoss < 0) throw new Error(`${this.#who}: dataNoise needs the mean squared error as loss, and got a loss of ${dataLoss.toPrecision(3)}, which cannot be one.`);
       state.outputs = outputs;
       state.error = DECAY * state.error + (1 - DECAY) * dataLoss;
       state.errorWeight = DECAY * state.errorWeight + (1 - DECAY);
       return;
     }
-    if (state.seen === 0) state.energy = Math.abs(energy);
     state.loss += Math.abs(dataLoss);
     if (++state.seen < CALIBRATION_STEPS) return;
-    if (state.energy === 0 || state.loss === 0) throw new Error(`${this.#who}: tau cannot be found from a data loss of ${state.loss / state.seen} and an energy of ${state.energy}. Give tau as a number.`);
-    state.tau = (this.#share! * (state.loss / state.seen) * this.#args.trainingExamples) / state.energy;
+    if (state.loss === 0) throw new Error(`${this.#who}: tau cannot be found from a data loss of 0. Give tau as a number.`);
+    state.tau = (this.#share! * (state.loss / state.seen) * this.#args.trainingExamples) / weights;
   }
 
   get state(): PriorStrengthState {

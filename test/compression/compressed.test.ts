@@ -280,6 +280,10 @@ describe('compressed', () => {
     await expect(compressed(await save({ modelTopology: topology('"units":5', '"units":6') })).load()).rejects.toThrow(
       /has 6 outputs, but its kernel has the shape \[4, 5\]\. Save the model again/,
     );
+    const twice = artifacts.weightSpecs!.map((spec) => (spec.name === `${name}/bias` ? { ...spec, name: `${name}/kernel` } : spec));
+    await expect(compressed(await save({ weightSpecs: twice })).load()).rejects.toThrow(`two weights are named '${name}/kernel'`);
+    const nested = JSON.parse(`${'{"a":'.repeat(2000)}1${'}'.repeat(2000)}`) as object;
+    await expect(compressed(await save({ modelTopology: { ...artifacts.modelTopology, nested } })).load()).rejects.toThrow('compressed: the topology is nested more than 500 levels deep');
   });
 
   it('refuses unknown options and targets that are none', () => {

@@ -4,6 +4,7 @@ import { encodeModelArtifacts } from '../../src/compression/container.js';
 import { decodeModelArtifacts, HEADER_BYTES } from '../../src/compression/container_reader.js';
 import { codeText } from '../../src/compression/byte_model.js';
 import { codeNumber, RangeEncoder } from '../../src/compression/range_coder.js';
+import { nestedRows, seal } from './fuzz/hostile_files.js';
 import { artifactsOf, float32, seeded } from './helpers.js';
 
 const random = seeded(5);
@@ -57,6 +58,13 @@ describe('a file that cannot be read', () => {
     const unknown = '{"weightSpecs":[{"name":"w","shape":[1],"dtype":"float64"}]}';
     expect(() => decodeModelArtifacts(withText(unknown))).toThrow(/its weights are not described/);
     expect(() => decodeModelArtifacts(withText('{"weightSpecs":'))).toThrow(/is damaged/);
+  });
+
+  it('cannot make the decoder follow rows of rows of rows', () => {
+    const bytes = seal(nestedRows(8000, 6000));
+    expect(bytes.length).toBeLessThan(40_000);
+    // At the first level: what follows is never read.
+    expect(() => decodeModelArtifacts(bytes)).toThrow('compressed: these bytes is damaged: an index is out of range.');
   });
 
   it('never does anything but throw, whatever its bytes', () => {

@@ -98,7 +98,9 @@ describe('fitMixture', () => {
   it('says what is wrong with its arguments', () => {
     expect(() => fitMixture([])).toThrow('fitMixture: expected at least one weight, got none.');
     expect(() => fitMixture([Float32Array.of(1, NaN)])).toThrow('fitMixture: weights[0][1] is NaN.');
-    expect(() => fitMixture([Float32Array.of(1)], { components: 1 })).toThrow('fitMixture: components must be an integer ≥ 2, got 1.');
+    expect(() => fitMixture([Float32Array.of(1)], { components: 1 })).toThrow('fitMixture: components must be an integer from 2 to 65535, got 1.');
+    expect(() => fitMixture(Float32Array.of(1) as never)).toThrow('fitMixture: weights must be an array of Float32Array, got ');
+    expect(() => fitMixture(undefined as never)).toThrow('fitMixture: weights must be an array of Float32Array, got undefined. Write fitMixture([await kernel.data()]).');
     expect(() => fitMixture([Float32Array.of(1)], { precisionHyperprior: { shape: 0, rate: 1 } })).toThrow('precisionHyperprior.shape must be a finite number > 0, got 0.');
     expect(() => fitMixture([Float32Array.of(1)], { steps: 3 } as FitMixtureArgs)).toThrow('steps');
   });

@@ -225,7 +225,8 @@ describe('gmmPrior', () => {
 
   it.each<[object, string]>([
     [{}, 'gmmPrior: trainingExamples must be a finite number > 0, got undefined. Give the number of examples in the training set'],
-    [{ trainingExamples: 9, components: 1 }, 'gmmPrior: components must be an integer ≥ 2, got 1.'],
+    [{ trainingExamples: 9, components: 1 }, 'gmmPrior: components must be an integer from 2 to 65535, got 1.'],
+    [{ trainingExamples: 9, components: 1e8 }, 'gmmPrior: components must be an integer from 2 to 65535, got 100000000.'],
     [{ trainingExamples: 9, tau: 0 }, 'gmmPrior: tau must be a finite number > 0, got 0.'],
     [{ trainingExamples: 9, tau: -1 }, 'gmmPrior: tau must be a finite number > 0, got -1.'],
     [{ trainingExamples: 9, zeroMixing: 1 }, 'gmmPrior: zeroMixing must be a number strictly between 0 and 1, got 1.'],

@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, layers, models, regularizers, sequential, type LayersModel, type Logs } from '@tensorflow/tfjs-layers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { outputsOf } from '../../src/callbacks/data_loss.js';
 import { klMergeQuantization } from '../../src/callbacks/kl_merge_quantization.js';
 import { priorsOf } from '../../src/regularizers/attach.js';
 import { gmmPrior, type GmmPrior } from '../../src/regularizers/gmm_prior.js';
@@ -74,20 +75,26 @@ describe("tau: 'auto'", () => {
     const prior = gmmPrior({ trainingExamples: N, components: 3, tau });
     const model = network(prior);
     expect(prior.tau).toBeNaN();
-    // The mixture as it starts, and with it |C|, is known as soon as training begins.
-    const unweighted = gmmPrior({ trainingExamples: 1, components: 3, tau: 1 });
-    const [low, high] = [Math.min(...(await model.getWeights()[0].data())), Math.max(...(await model.getWeights()[0].data()))];
-    unweighted.initialize([low, high]);
-    const energy = tf.tidy(() => unweighted.apply(model.getWeights()[0]));
-    const start = Math.abs((await energy.data())[0]);
-    energy.dispose();
     const { steps, history } = await watched(model, prior, 6);
     expect(steps.slice(0, CALIBRATION_STEPS).every(({ energy: e, tau: t }) => e === 0 && t === 0)).toBe(true);
     const meanLoss = steps.slice(0, CALIBRATION_STEPS).reduce((sum, { dataLoss }) => sum + dataLoss, 0) / CALIBRATION_STEPS;
-    expect((prior.tau / N) * start).toBeCloseTo(share * meanLoss, 4);
+    // Six weights of a nat each.
+    expect((prior.tau / N) * 6).toBeCloseTo(share * meanLoss, 5);
     expect(steps.slice(CALIBRATION_STEPS).every(({ tau: t, energy: e }) => t === prior.tau && e !== 0)).toBe(true);
     expect(history.gmmTau).toEqual([0, 0, 0, 0, prior.tau, prior.tau]);
     model.dispose();
+  });
+
+  it('depends neither on how wide the mixture starts, through densities of 1, nor on hyperpriors', async () => {
+    const found: number[] = [];
+    for (const args of [{}, { hyperprior: 'none' }, { initialStd: 0.395 }, { initialStd: 0.5, hyperprior: 'none' }, { initialStd: 0.1 }] as const) {
+      const prior = gmmPrior({ trainingExamples: N, components: 3, tau: 'auto', ...args });
+      const model = network(prior);
+      await watched(model, prior, 5);
+      found.push(prior.tau);
+      model.dispose();
+    }
+    for (const tau of found) expect(tau).toBeCloseTo(found[0], 6);
   });
 
   it('survives saving half-way', async () => {
@@ -128,7 +135,7 @@ describe('dataNoise', () => {
     const strength = new PriorStrength('gmmPrior', { trainingExamples: N, tau: 1, tauWarmup: 0, dataNoise: 0.5 });
     // Until the number of outputs is known it waits.
     expect([strength.observes, strength.scaleAt(0)]).toEqual([true, 0]);
-    strength.observe({ dataLoss: 7, energy: 1, outputs: 3 });
+    strength.observe({ dataLoss: 7, weights: 1, outputs: 3 });
     expect([strength.observes, strength.noise]).toEqual([false, 0.5]);
     expect(strength.scaleAt(0)).toBeCloseTo((2 * 0.25) / 3 / N, 15);
   });
@@ -136,12 +143,12 @@ describe('dataNoise', () => {
   it('is learned as the root of the mean squared error, by an average without a start at zero', () => {
     const strength = new PriorStrength('gmmPrior', { trainingExamples: N, tau: 1, tauWarmup: 0, dataNoise: 'learned' });
     expect(strength.noise).toBeNaN();
-    strength.observe({ dataLoss: 4, energy: 1, outputs: 1 });
+    strength.observe({ dataLoss: 4, weights: 1, outputs: 1 });
     expect(strength.noise).toBeCloseTo(2, 12);
-    for (let k = 0; k < 400; k++) strength.observe({ dataLoss: 0.09, energy: 1, outputs: 1 });
+    for (let k = 0; k < 400; k++) strength.observe({ dataLoss: 0.09, weights: 1, outputs: 1 });
     expect(strength.noise).toBeCloseTo(0.3, 6);
     // A loss that is no number says nothing.
-    strength.observe({ dataLoss: NaN, energy: 1, outputs: 1 });
+    strength.observe({ dataLoss: NaN, weights: 1, outputs: 1 });
     expect(strength.noise).toBeCloseTo(0.3, 6);
   });
 
@@ -181,8 +188,24 @@ describe('dataNoise', () => {
     expect(() => gmmPrior({ trainingExamples: N, dataNoise: 'guessed' as 'learned' })).toThrow("gmmPrior: dataNoise must be a finite number > 0, got 'guessed'.");
     expect(() => gmmPrior({ trainingExamples: N, dataNoise: 'learned', tau: 'auto' })).toThrow('gmmPrior: dataNoise sets the balance with the data loss by itself.');
     const strength = new PriorStrength('gmmPrior', { trainingExamples: N, tau: 1, tauWarmup: 0, dataNoise: 'learned' });
-    expect(() => strength.observe({ dataLoss: 1, energy: 1, outputs: null })).toThrow('gmmPrior: dataNoise needs a model with one output of fixed shape, trained on the mean squared error.');
-    expect(() => strength.observe({ dataLoss: -1, energy: 1, outputs: 1 })).toThrow('gmmPrior: dataNoise needs the mean squared error as loss, and got a loss of -1.00');
+    expect(() => strength.observe({ dataLoss: 1, weights: 1, outputs: null })).toThrow("gmmPrior: dataNoise needs a model with one output of fixed shape, compiled with loss 'meanSquaredError'.");
+    expect(() => strength.observe({ dataLoss: -1, weights: 1, outputs: 1 })).toThrow('gmmPrior: dataNoise needs the mean squared error as loss, and got a loss of -1.00');
+    const model = sequential({ layers: [layers.dense({ units: 2, inputShape: [3] })] });
+    for (const loss of ['binaryCrossentropy', ['binaryCrossentropy']]) {
+      model.compile({ optimizer: 'sgd', loss });
+      expect(outputsOf(model)).toBeNull();
+    }
+    for (const loss of ['meanSquaredError', (y: tf.Tensor, p: tf.Tensor) => tf.losses.meanSquaredError(y, p)]) {
+      model.compile({ optimizer: 'sgd', loss });
+      expect(outputsOf(model)).toBe(2);
+    }
+    model.dispose();
+  });
+
+  it('means the posterior, τ = 1, where no τ is given', () => {
+    expect(gmmPrior({ trainingExamples: N, dataNoise: 'learned' }).tau).toBe(1);
+    expect(gmmPrior({ trainingExamples: N, dataNoise: 'learned', tau: 0.2 }).tau).toBe(0.2);
+    expect(gmmPrior({ trainingExamples: N }).tau).toBe(5e-3);
   });
 
   it('counts the energies of other regularizers as data loss', async () => {

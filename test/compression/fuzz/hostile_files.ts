@@ -8,6 +8,7 @@ import { crc32 } from '../../../src/compression/checksum.js';
 import { encodeModelArtifacts } from '../../../src/compression/container.js';
 import { HEADER_BYTES } from '../../../src/compression/container_reader.js';
 import { codeNumber, EVEN, RangeEncoder } from '../../../src/compression/range_coder.js';
+import { PLANES, ROWS } from '../../../src/compression/tensor_codec.js';
 import { artifactsOf, float32, seeded } from '../helpers.js';
 
 type Random = () => number;
@@ -135,8 +136,27 @@ function randomSpecs(random: Random): io.WeightsManifestEntry[] {
 
 const oddNumber = (random: Random): number => pick(random, [0, 1, 2, 3, below(random, 40), below(random, 70000), 2 ** 29, 2 ** 30 - 2]);
 
+/** Rows of rows of rows …, each level one fewer, or fewer by a share: work of the square of the file's size for a decoder that follows them. */
+export function nestedRows(rows: number, levels: number, keeps = (count: number): number => count - 1): Uint8Array {
+  const encoder = new RangeEncoder();
+  const text = new TextEncoder().encode(JSON.stringify({ weightSpecs: [{ name: 'w', shape: [rows, 1], dtype: 'float32' }] }));
+  codeNumber(encoder, text.length);
+  codeText(encoder, text);
+  codeNumber(encoder, 0);
+  for (let level = 0; level < levels && rows > 1; level++) {
+    codeNumber(encoder, ROWS);
+    codeNumber(encoder, (rows = keeps(rows)) - 1);
+  }
+  codeNumber(encoder, PLANES);
+  return Uint8Array.of(...new Uint8Array(HEADER_BYTES), ...encoder.finish());
+}
+
 /** A stream that keeps to the grammar with odd numbers in it, and ends in noise. */
 function oddStream(random: Random): Uint8Array {
+  if (random() < 0.1) {
+    const share = random();
+    return nestedRows(2 + below(random, 9000), below(random, 2000), random() < 0.5 ? undefined : (count) => Math.max(1, Math.floor(share * count)));
+  }
   const encoder = new RangeEncoder();
   const text = new TextEncoder().encode(random() < 0.5 ? pick(random, ODD_TEXTS)(random) : JSON.stringify({ weightSpecs: randomSpecs(random) }));
   codeNumber(encoder, random() < 0.1 ? oddNumber(random) : text.length);
