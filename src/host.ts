@@ -235,6 +235,13 @@ export function compiledOutputs(model: tfl.LayersModel): CompiledOutput[] | null
 /** Whether `fit` or `fitDataset` is under way on this model. The host takes the mark back also when they fail. */
 export const isTraining = (model: tfl.LayersModel): boolean => trainedModel(model)['isTraining'] === true;
 
+/** Tells whether the fit that is under way now still is; a later one of the same model, after this has failed, is another. */
+export function thisFit(model: tfl.LayersModel): () => boolean {
+  const inside = trainedModel(model);
+  const { history } = inside;
+  return () => inside['isTraining'] === true && inside['history'] === history;
+}
+
 /** The step size of the compiled optimizer as it stands now, or null where the model has none or keeps it elsewhere. */
 export function learningRateOf(model: tfl.LayersModel): number | null {
   const rate = ((trainedModel(model)['optimizer'] ?? {}) as Open)['learningRate'];

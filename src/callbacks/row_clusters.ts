@@ -1,5 +1,6 @@
 /** Rows of a kernel that share one value: who is with whom, and how that value moves. Pure. */
 import { describe } from '../checks.js';
+import type { Aggregation } from './shared_gradients.js';
 
 /** Clusters of the rows of a matrix `[rows, width]`. */
 export interface RowClusters {
@@ -9,9 +10,6 @@ export interface RowClusters {
   values: Float32Array;
   clusters: number;
 }
-
-/** How the steps of the rows of a cluster become the step of their shared row. */
-export type Aggregation = 'average' | 'sum';
 
 /** Numbers of the rows that are not zero throughout. */
 export function liveRows(matrix: Float32Array, rows: number): number[] {

@@ -5,12 +5,13 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNames, checkNumber, describe, integerAtLeast, POSITIVE, warnOnce } from '../checks.js';
-import { checkSameHost, isBiasSlot, isTraining, placedLayers, regularizerSlots, variableOf, type Layer, type LayerVariable } from '../host.js';
+import { checkSameHost, isBiasSlot, placedLayers, regularizerSlots, thisFit, variableOf, type Layer, type LayerVariable } from '../host.js';
 import { growlWeights } from '../regularizers/attach.js';
 import type { GrOWL } from '../regularizers/growl.js';
 import { fromRows, hasRows, rowLayout, toRows, type RowGrouping, type RowLayout } from '../regularizers/growl_rows.js';
 import { affinityPropagation, MAX_ITEMS, rowSimilarity } from './affinity_propagation.js';
-import { clustersOf, equalRows, liveRows, spreadRows, stepRows, type Aggregation, type RowClusters } from './row_clusters.js';
+import { clustersOf, equalRows, liveRows, spreadRows, stepRows, type RowClusters } from './row_clusters.js';
+import { shareGradients, type Aggregation } from './shared_gradients.js';
 
 /**
  * Clusters the live rows of a kernel: their similarities `[n, n]` and the n rows themselves → an integer label for each.
@@ -29,7 +30,7 @@ export interface RowTyingArgs {
   damping?: number;
   /** Iterations of affinity propagation; twice as many in the second attempt. Integer ≥ 1. Default 200. */
   maxIterations?: number;
-  /** How the optimizer's steps for the rows of a cluster become the step of their shared row. Default `average`. */
+  /** What a shared row's gradient is, of those of its rows; with `every: 'epoch'`, what its step is of the steps that they have made. Default `average`. */
   aggregation?: Aggregation;
   /** When rows are made equal again: after each `batch`, so that they always are, or (as the authors) each `epoch`. Default `batch`. */
   every?: 'batch' | 'epoch';
@@ -70,8 +71,8 @@ const owners = new WeakMap<tfc.Tensor, RowTying>();
 
 /**
  * At the start of training: clusters the rows of each kernel by ⟨r_i, r_j⟩ / max(‖r_i‖², ‖r_j‖²) and sets every row to the mean of its
- * cluster. From then on a cluster's shared row moves by the average (or sum) of the steps that the optimizer made for its rows,
- * and they are set to it: bit for bit equal after every batch, whatever the optimizer. Rows of zeros stay zero.
+ * cluster. From then on the optimizer gets the average (or sum) of the gradients of a cluster's rows for each of them, so that whatever optimizer
+ * it is trains the shared rows; they are bit for bit equal after every batch. Rows of zeros stay zero.
  *
  * ```js
  * await model.fit(x, y, {epochs: 300, callbacks: [growlProximal()]});
@@ -81,8 +82,7 @@ const owners = new WeakMap<tfc.Tensor, RowTying>();
  * tying.report;   // [{layer: 'dense', rows: 784, dead: 520, clusters: 71, …}]
  * ```
  *
- * With plain gradient descent and momentum this is descent on the shared rows, with averaged (summed) gradients; other optimizers
- * aggregate their own steps. Leave `growlProximal` out of this stage. As in the authors' second stage there is no penalty: `growl`
+ * Compile the model anew before, as above: what an optimizer remembers of rows from before they were tied differs. Leave `growlProximal` out of this stage. As in the authors' second stage there is no penalty: `growl`
  * regularizers of the model add 0 to the loss while this callback is at work.
  *
  * Clustering by a library: `cluster: (_, rows) => kmeans(rows.map((r) => Array.from(r)), 60, {seed: 1}).clusters` (ml-kmeans), or
@@ -102,6 +102,7 @@ export class RowTying extends tfl.Callback {
   readonly #maxClusterRatio: number;
   #targets: Target[] = [];
   #held: GrOWL[] = [];
+  #endSharing: (() => void)[] = [];
   /** What this callback has tied in an earlier fit. */
   readonly #tied = new WeakSet<tfc.Tensor>();
 
@@ -162,16 +163,19 @@ export class RowTying extends tfl.Callback {
       write(target);
     }
     this.#held = growlWeights(model).map(({ prior }) => prior);
-    // The host ends that also where the fit fails.
-    for (const prior of this.#held) prior.hold(() => isTraining(model));
+    const lasts = thisFit(model);
+    for (const prior of this.#held) prior.hold(lasts);
+    if (this.#every === 'batch') this.#endSharing = targets.filter((_, t) => report[t].tied).map(({ weight, layout: { outer, inner }, shared }) => shareGradients(model, [{ weight, outer, inner, groups: shared.labels }], shared.clusters, this.#aggregation));
   }
 
   override async onTrainEnd(): Promise<void> {
     for (const prior of this.#held) prior.hold(null);
+    for (const end of this.#endSharing) end();
   }
 
   override async onEpochBegin(): Promise<void> {
     const taken = this.#targets.find(({ weight }) => owners.get(variableOf(weight)) !== this);
+    if (taken) await this.onTrainEnd();
     if (taken) throw new Error(`${WHO}: two callbacks tie the rows of layer '${taken.layer.name}'. Give each its own layers.`);
   }
 
@@ -229,7 +233,7 @@ export class RowTying extends tfl.Callback {
 
   async #step(): Promise<void> {
     const arrays = await Promise.all(this.#targets.map(async ({ weight, layout }) => toRows((await variableOf(weight).data()) as Float32Array, layout)));
-    const stepped = this.#targets.map(({ shared }, t) => stepRows(shared, arrays[t], this.#aggregation));
+    const stepped = this.#targets.map(({ shared }, t) => stepRows(shared, arrays[t], this.#every === 'batch' ? 'average' : this.#aggregation));
     const broken = stepped.findIndex((values) => !values.every(Number.isFinite));
     if (broken < 0) this.#targets.forEach(({ shared }, t) => (shared.values = stepped[t]));
     // With a broken step, values of before: the shared rows can still be put back.

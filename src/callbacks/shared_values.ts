@@ -5,18 +5,20 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
-import { allLayers, checkSameHost, isBiasSlot, regularizerSlots, variableOf } from '../host.js';
+import { checkSameHost, isBiasSlot, placedLayers, regularizerSlots, variableOf } from '../host.js';
+import { shareGradients, type Aggregation } from './shared_gradients.js';
 
 export interface SharedValuesArgs {
   /** Names of the layers; default: every layer whose kernel has at most `maxValues` distinct values. */
   layers?: string[];
   /** Also keep the sharing of biases that have at most `maxValues` values, fewer than entries. Default false. */
   biases?: boolean;
-  /** How the steps that the optimizer makes for equal weights become the step of their value. Default `average`. */
-  aggregation?: 'average' | 'sum';
+  /** What the gradient of a value is, of those of the weights that share it. Default `average`. */
+  aggregation?: Aggregation;
   /**
    * Who shares a value: `fixed`, or `straightThrough`, where a weight that would have moved nearer to another value of its tensor takes that one. The steps
-   * of each weight add up from its value at the start (Bengio et al. 2013; a weight of value 0 stays 0 if `preserveSparsity`). Default `fixed`.
+   * of each weight add up from its value at the start (Bengio et al. 2013; a weight of value 0 stays 0 if `preserveSparsity`), and a value moves by the average
+   * of the optimizer's steps for its weights, or with `sgd` and `momentum` by their sum. Default `fixed`.
    */
   assignments?: 'fixed' | 'straightThrough';
   /** With `straightThrough`: zeros stay zeros. Default true. */
@@ -54,7 +56,7 @@ export function groupByValue(arrays: readonly ArrayLike<number>[], maxValues: nu
 }
 
 /** The value of each group after one step: its old value plus the average, or the sum, of its weights' steps; 0 stays 0. */
-export function stepValues({ values, groups }: ValueGroups, arrays: readonly ArrayLike<number>[], aggregation: 'average' | 'sum'): Float32Array {
+export function stepValues({ values, groups }: ValueGroups, arrays: readonly ArrayLike<number>[], aggregation: Aggregation): Float32Array {
   const steps = new Float64Array(values.length);
   const counts = new Float64Array(values.length);
   groups.forEach((group, a) => {
@@ -89,9 +91,8 @@ export function reassign(places: Float32Array, group: Uint16Array, steps: Float3
 }
 
 /**
- * Keeps equal weights equal through `model.fit`: after each batch the value of a group moves by the average (or sum) of the
- * steps that the optimizer made for its weights, and all of them are set to it. Zero stays zero. With stochastic gradient
- * descent this is descent on the values with averaged (summed) gradients; other optimizers aggregate their own steps.
+ * Keeps equal weights equal through `model.fit`: the optimizer gets the average (or sum) of the gradients of a value's weights for each of them, so that
+ * whatever optimizer it is trains the values. Zero stays zero. Compile the model anew before, as below: what an optimizer remembers of the weights differs.
  * Weights that are not shared (biases, by default) train as usual.
  *
  * ```js
@@ -107,7 +108,7 @@ export function reassign(places: Float32Array, group: Uint16Array, steps: Float3
 export class SharedValues extends tfl.Callback {
   readonly #args: SharedValuesArgs;
   readonly #maxValues: number;
-  readonly #aggregation: 'average' | 'sum';
+  readonly #aggregation: Aggregation;
   readonly #straightThrough: boolean;
   readonly #keepZeros: boolean;
   /** Where each weight would be, for each tensor. */
@@ -116,6 +117,7 @@ export class SharedValues extends tfl.Callback {
   /** Numbers of the values that each tensor has at the start. */
   #own: number[][] = [];
   #shared: ValueGroups = { values: new Float32Array(0), groups: [] };
+  #endSharing = (): void => {};
 
   constructor(args: SharedValuesArgs = {}) {
     super();
@@ -129,19 +131,27 @@ export class SharedValues extends tfl.Callback {
     // The host unbinds the methods of callbacks that stand beside plain objects.
     this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onBatchEnd = this.onBatchEnd.bind(this);
+    this.onTrainEnd = this.onTrainEnd.bind(this);
   }
 
   override async onTrainBegin(): Promise<void> {
     const model = this.model as tfl.LayersModel | undefined;
     checkSameHost(WHO, model);
     const { layers, biases = false } = this.#args;
-    const all = allLayers(model);
-    const unknown = layers?.find((name) => !all.some((layer) => layer.name === name));
-    if (unknown !== undefined) throw new Error(`${WHO}: the model has no layer '${unknown}'. Layers: ${all.map(({ name }) => name).join(', ')}.`);
-    const candidates = all
-      .filter(({ name }) => layers === undefined || layers.includes(name))
-      .flatMap((layer) => regularizerSlots(layer))
+    const { optimizer } = model;
+    if (this.#straightThrough && this.#aggregation === 'sum' && !['SGD', 'Momentum'].includes(optimizer.getClassName())) {
+      throw new Error(`${WHO}: aggregation: 'sum' with assignments: 'straightThrough' adds up the optimizer's steps, and those of ${optimizer.getClassName()} are as long for one weight as for thousands. Take 'average', or sgd or momentum.`);
+    }
+    const all = placedLayers(model);
+    const unknown = layers?.find((name) => !all.some(({ layer }) => layer.name === name));
+    if (unknown !== undefined) throw new Error(`${WHO}: the model has no layer '${unknown}'. Layers: ${all.map(({ layer }) => layer.name).join(', ')}.`);
+    const slots = all
+      .filter(({ layer }) => layers === undefined || layers.includes(layer.name))
+      .flatMap(({ layer, carrier }) => regularizerSlots(layer).map((slot) => ({ ...slot, carrier })))
       .filter(({ slot }) => biases || !isBiasSlot(slot));
+    const frozen = slots.filter(({ weight, carrier }) => !carrier.trainableWeights.includes(weight));
+    if (layers !== undefined && frozen.length > 0) throw new Error(`${WHO}: layer '${frozen[0].layer.name}' is frozen. Make it trainable, or leave it out of \`layers\`.`);
+    const candidates = slots.filter((slot) => !frozen.includes(slot));
     const chosen: { weight: tfl.LayerVariable; values: Float32Array }[] = [];
     for (const { layer, slot, weight } of candidates) {
       const values = (await variableOf(weight).data()) as Float32Array;
@@ -155,11 +165,18 @@ export class SharedValues extends tfl.Callback {
     this.#shared = shared;
     this.#places = this.#straightThrough ? chosen.map(({ values }) => values.slice()) : [];
     this.#own = shared.groups.map((group) => [...new Set(group)]);
+    if (this.#straightThrough) return;
+    const rows = chosen.map(({ weight }, a) => ({ weight, outer: 1, inner: 1, groups: Int32Array.from(shared.groups[a], (g) => (shared.values[g] === 0 ? -1 : g)) }));
+    this.#endSharing = shareGradients(model, rows, shared.values.length, this.#aggregation);
+  }
+
+  override async onTrainEnd(): Promise<void> {
+    this.#endSharing();
   }
 
   override async onBatchEnd(): Promise<void> {
     const arrays = await Promise.all(this.#weights.map((weight) => variableOf(weight).data() as Promise<Float32Array>));
-    const values = stepValues(this.#shared, arrays, this.#aggregation);
+    const values = stepValues(this.#shared, arrays, this.#straightThrough ? this.#aggregation : 'average');
     const before = this.#shared;
     const broken = values.findIndex((value) => !Number.isFinite(value));
     // Values of before: the shared weights can still be put back.

@@ -153,4 +153,18 @@ describe('sharedValues', () => {
   ])('refuses %j', (args, message) => {
     expect(() => sharedValues(args as SharedValuesArgs)).toThrow(message);
   });
+
+  it('refuses sums of steps that do not add up, and leaves frozen layers alone', async () => {
+    const { model, x, y } = setUp(tf.train.adam(0.03));
+    await expect(fit(model, x, y, sharedValues({ assignments: 'straightThrough', aggregation: 'sum' }))).rejects.toThrow("sharedValues: aggregation: 'sum' with assignments: 'straightThrough' adds up the optimizer's steps, and those of Adam are as long");
+    model.layers[1].trainable = false;
+    model.compile({ optimizer: tf.train.adam(0.03), loss: 'meanSquaredError' });
+    await expect(fit(model, x, y, sharedValues({ layers: [model.layers[1].name] }))).rejects.toThrow(`sharedValues: layer '${model.layers[1].name}' is frozen. Make it trainable`);
+    const [first, frozen] = await Promise.all([0, 2].map((i) => valuesOf(model, i)));
+    await fit(model, x, y, sharedValues());
+    expect(await valuesOf(model, 2)).toEqual(frozen);
+    expect(await valuesOf(model, 0)).not.toEqual(first);
+    tf.dispose([x, y]);
+    model.dispose();
+  });
 });
