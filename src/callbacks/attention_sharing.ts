@@ -7,8 +7,8 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE } from '../checks.js';
 import { allLayers, checkSameHost } from '../host.js';
-import { chooseBlocks, divergenceSums } from '../layers/jensen_shannon.js';
-import { SharedAttention, type StackMaps } from '../layers/shared_attention.js';
+import { chooseBlocks, divergenceSums, type DivergenceSums } from '../layers/jensen_shannon.js';
+import { disposeMaps, leadersOf, SharedAttention, type StackMaps } from '../layers/shared_attention.js';
 import { adapted, isAtRest, startOfThreshold, type AdaptiveThreshold } from './sharing_threshold.js';
 
 export interface AttentionSharingArgs {
@@ -32,7 +32,7 @@ export interface SharingRecord {
   threshold: number;
   policy: number[];
   memoryPolicy: number[];
-  /** [layers, layers]: mean divergence in nats, −1 where it was never measured. For a heat map. */
+  /** [layers, layers]: mean divergence in nats, −1 where it was never measured, since the two have shared from the first comparison on. */
   divergence: number[][];
   /** The same of attention over the memory; null without one. */
   memoryDivergence: number[][] | null;
@@ -52,9 +52,16 @@ const OPTIONS = ['data', 'threshold', 'interval', 'batchSize', 'tolerance', 'lay
  * 2. takes, from the lowest layer upward, the largest block m … n whose similarity, the mean over its pairs of 1 − JS_ij, is at least the threshold;
  * 3. lets the stack share within these blocks, and training goes on with that.
  *
- * Layers that use another's maps make none: their pairs keep the values measured while they did. So at a fixed threshold blocks only grow, and the
- * policy comes to rest; after two comparisons without a change it is {@link stable} and measuring ends. With `threshold: 'adaptive'` the threshold begins at 0.95
- * and falls while validation loss stays within `tolerance` of its best, and rises again, in smaller and smaller steps, when it does not; blocks then split, too.
+ * Layers that use another's maps make none: their pairs keep the values measured while they did. So sharing grows at a fixed threshold, and the policy comes to
+ * rest; after two comparisons without a change it is {@link stable} and measuring ends. With `threshold: 'adaptive'` the threshold begins at 0.95 and falls while
+ * validation loss stays within `tolerance` of its best, and rises again, in smaller and smaller steps, when it does not; blocks whose similarity, as it was measured
+ * before they shared, is below it then split. What has not trained yet looks alike: let the model train before, or `interval` be several epochs.
+ *
+ * Pairs are not measured again while they share: query and key weights that nothing uses do not train, and what maps they would make says how long they have lain idle.
+ * Layers that shared before the first comparison, in a fit before, in a loaded model or by the stack's `policy`, were never measured apart; they count by the maps
+ * that they use, so as equal in one block. Such blocks stay together whatever the threshold, and may grow. To begin anew, `setPolicy` first.
+ *
+ * Where the model calls the stack several times, the means are over all calls.
  *
  * ```js
  * const sharing = attentionSharing({data: xValidation, threshold: 0.9, interval: 2});
@@ -71,9 +78,9 @@ export class AttentionSharing extends tfl.Callback {
   readonly #args: Required<AttentionSharingArgs>;
   #stack: SharedAttention | null = null;
   #model: tfl.LayersModel | null = null;
-  #adaptive: AdaptiveThreshold | null;
-  #divergence: number[][] = [];
-  #memoryDivergence: number[][] = [];
+  #adaptive: AdaptiveThreshold | null = null;
+  /** Null before the first comparison. */
+  #known: Record<Kind, Known> | null = null;
   #resting = 0;
   /** One for each comparison, the last one last. */
   readonly records: SharingRecord[] = [];
@@ -92,7 +99,6 @@ export class AttentionSharing extends tfl.Callback {
       batchSize: checkNumber(WHO, 'batchSize', args.batchSize ?? 32, integerAtLeast(1)),
       tolerance: checkNumber(WHO, 'tolerance', args.tolerance ?? 0.01, NON_NEGATIVE),
     }; // prettier-ignore
-    this.#adaptive = threshold === 'adaptive' ? startOfThreshold() : null;
     // The host unbinds the methods of callbacks that stand beside plain objects.
     this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onEpochEnd = this.onEpochEnd.bind(this);
@@ -105,9 +111,11 @@ export class AttentionSharing extends tfl.Callback {
 
   override async onTrainBegin(): Promise<void> {
     this.#model = this.model as tfl.LayersModel;
-    this.#stack = stackOf(this.#model, this.#args.layer);
-    const unknown = () => Array.from({ length: this.#stack!.numLayers }, (_, i) => Array.from({ length: this.#stack!.numLayers }, (_, j) => (i === j ? 0 : -1)));
-    if (this.#divergence.length !== this.#stack.numLayers) [this.#divergence, this.#memoryDivergence] = [unknown(), unknown()];
+    const stack = stackOf(this.#model, this.#args.layer);
+    if (stack === this.#stack) return;
+    // What was found out is of another stack.
+    [this.#stack, this.#known, this.#resting] = [stack, null, 0];
+    this.#adaptive = this.#args.threshold === 'adaptive' ? startOfThreshold() : null;
   }
 
   override async onEpochEnd(epoch: number, logs: Record<string, unknown> = {}): Promise<void> {
@@ -118,34 +126,37 @@ export class AttentionSharing extends tfl.Callback {
 
   async #compare(epoch: number, stack: SharedAttention, valLoss: number | null): Promise<void> {
     if (this.#adaptive !== null && valLoss === null) throw new Error(`${WHO}: threshold 'adaptive' follows the validation loss, and there is none. Give fit validationData, or a number as threshold.`);
-    const hasMemory = await this.#measure(stack);
+    this.#known ??= { self: unmeasured(stack.policy), memory: unmeasured(stack.memoryPolicy) };
+    const { self, memory } = this.#known;
+    const hasMemory = await this.#measure(stack, this.#known);
     const threshold = this.#adaptive === null ? (this.#args.threshold as number) : this.#adaptive.threshold;
-    const policy = chooseBlocks(this.#divergence, threshold);
-    const memoryPolicy = hasMemory ? chooseBlocks(this.#memoryDivergence, threshold) : [...stack.memoryPolicy];
+    const chosen = ({ divergence, leaders }: Known) => chooseBlocks(divergence, threshold, leaders);
+    const policy = chosen(self);
+    const memoryPolicy = hasMemory ? chosen(memory) : [...stack.memoryPolicy];
     const unchanged = policy.join() === stack.policy.join() && memoryPolicy.join() === stack.memoryPolicy.join();
     this.#resting = unchanged ? this.#resting + 1 : 0;
     stack.setPolicy({ policy, memoryPolicy });
-    const copy = (matrix: number[][]) => matrix.map((row) => [...row]);
-    this.records.push({ epoch, threshold, policy, memoryPolicy, divergence: copy(this.#divergence), memoryDivergence: hasMemory ? copy(this.#memoryDivergence) : null, valLoss, unchanged });
+    const copy = ({ divergence }: Known) => divergence.map((row) => [...row]);
+    this.records.push({ epoch, threshold, policy, memoryPolicy, divergence: copy(self), memoryDivergence: hasMemory ? copy(memory) : null, valLoss, unchanged });
     // The loss is that of what was shared until now: the next threshold goes by it.
     if (this.#adaptive !== null) this.#adaptive = adapted(this.#adaptive, valLoss!, this.#args.tolerance);
   }
 
-  /** Fills in the divergences of all pairs that make maps; whether there is a memory. */
-  async #measure(stack: SharedAttention): Promise<boolean> {
+  /** Fills in the divergences of all pairs that make maps, means over all calls of the stack; whether there is a memory. */
+  async #measure(stack: SharedAttention, known: Record<Kind, Known>): Promise<boolean> {
     const inputs = [this.#args.data].flat();
     const sums = { self: new PairMeans(stack.numLayers), memory: new PairMeans(stack.numLayers) };
     for (let from = 0; from < inputs[0].shape[0]; from += this.#args.batchSize) {
-      const maps = this.#mapsOf(stack, inputs, from);
-      for (const kind of ['self', 'memory'] as const) sums[kind].add(await divergenceSums(maps[kind]));
-      tfc.dispose([...maps.self, ...maps.memory].filter((map) => map !== null));
+      const calls = this.#mapsOf(stack, inputs, from);
+      for (const kind of ['self', 'memory'] as const) for (const maps of calls) sums[kind].add(await divergenceSums(maps[kind]));
+      disposeMaps(calls);
     }
-    sums.self.into(this.#divergence);
-    sums.memory.into(this.#memoryDivergence);
+    sums.self.into(known.self.divergence);
+    sums.memory.into(known.memory.divergence);
     return sums.memory.rows > 0;
   }
 
-  #mapsOf(stack: SharedAttention, inputs: Tensor[], from: number): StackMaps {
+  #mapsOf(stack: SharedAttention, inputs: Tensor[], from: number): StackMaps[] {
     return stack.mapsDuring(() =>
       tfc.tidy(() => {
         const batch = inputs.map((input) => tfc.slice(input, from, Math.min(this.#args.batchSize, input.shape[0] - from)));
@@ -155,7 +166,22 @@ export class AttentionSharing extends tfl.Callback {
   }
 }
 
-/** Means over rows, gathered batch by batch. */
+type Kind = keyof StackMaps;
+
+/** What is known of one kind of attention. */
+interface Known {
+  /** [layers, layers], in nats, from the last comparison at which both layers made maps; −1 before. */
+  divergence: number[][];
+  /** For each layer the one whose maps it used at the first comparison. */
+  leaders: number[];
+}
+
+function unmeasured(blocks: readonly number[]): Known {
+  const leaders = leadersOf(blocks);
+  return { leaders, divergence: leaders.map((_, i) => leaders.map((_, j) => (i === j ? 0 : -1))) };
+}
+
+/** Means over rows, gathered batch by batch and call by call. */
 class PairMeans {
   readonly #sums: number[][];
   rows = 0;
@@ -164,7 +190,9 @@ class PairMeans {
     this.#sums = Array.from({ length: layers }, () => Array<number>(layers).fill(0));
   }
 
-  add({ sums, rows }: { sums: number[][]; rows: number }): void {
+  add({ sums, rows }: DivergenceSums): void {
+    // A call without a memory says nothing about attention over it.
+    if (rows === 0) return;
     this.rows += rows;
     this.#sums.forEach((row, i) => row.forEach((_, j) => (row[j] = sums[i][j] < 0 ? -1 : row[j] + sums[i][j])));
   }

@@ -44,6 +44,11 @@ export async function divergenceSums(maps: readonly (Tensor | null)[]): Promise<
   return { sums, rows: Math.round(rows) };
 }
 
+/** Divergences of the maps that layers use: a pair that was never measured (−1) has that of the `leaders`, the layers whose maps the two use. */
+function ofUsedMaps(divergence: readonly (readonly number[])[], leaders: readonly number[]): number[][] {
+  return divergence.map((row, i) => row.map((value, j) => (value < 0 ? divergence[leaders[i]][leaders[j]] : value)));
+}
+
 /** Mean of 1 − divergence over the pairs of layers first … last; 1 for one layer. NaN-free: a pair that was never measured counts as unlike (ln 2). */
 export function blockSimilarity(divergence: readonly (readonly number[])[], first: number, last: number): number {
   let sum = 0;
@@ -54,12 +59,17 @@ export function blockSimilarity(divergence: readonly (readonly number[])[], firs
   return pairs === 0 ? 1 : sum / pairs;
 }
 
-/** Lengths of the blocks: from the lowest layer upward, the largest whose similarity is at least `threshold`. */
-export function chooseBlocks(divergence: readonly (readonly number[])[], threshold: number): number[] {
+/**
+ * Lengths of the blocks: from the lowest layer upward, the largest whose similarity is at least `threshold`. Layers of one leader stay together as long as they were
+ * never measured apart. `leaders` are those of the time before; by default each layer is its own.
+ */
+export function chooseBlocks(divergence: readonly (readonly number[])[], threshold: number, leaders: readonly number[] = [...divergence.keys()]): number[] {
+  const used = ofUsedMaps(divergence, leaders);
+  const together = (layer: number) => leaders[layer] === leaders[layer + 1] && divergence[layer][layer + 1] < 0;
   const blocks: number[] = [];
   for (let first = 0; first < divergence.length; ) {
     let last = divergence.length - 1;
-    while (last > first && blockSimilarity(divergence, first, last) < threshold) last--;
+    while (last > first && (together(last) || blockSimilarity(used, first, last) < threshold)) last--;
     blocks.push(last - first + 1);
     first = last + 1;
   }

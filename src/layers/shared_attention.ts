@@ -42,19 +42,24 @@ export interface SharingPolicy {
   memoryPolicy: number[];
 }
 
-/** The attention weights of each layer that makes its own, null for the others. */
+/** The attention weights that a call made: of each layer that makes its own, null for the others. */
 export interface StackMaps {
   self: (Tensor4D | null)[];
   memory: (Tensor4D | null)[];
 }
 
-/** For each layer the first of its block. @throws Error if the blocks are not `count` layers. */
-export function blockLeaders(who: string, option: string, blocks: unknown, count: number): number[] {
+/** For each layer the first of its block, whose maps it uses. */
+export function leadersOf(blocks: readonly number[]): number[] {
+  const starts = blocks.map((_, i) => blocks.slice(0, i).reduce((sum, length) => sum + length, 0));
+  return blocks.flatMap((length, i) => Array<number>(length).fill(starts[i]));
+}
+
+/** @throws Error if the blocks are not `count` layers. */
+function checkedLeaders(who: string, option: string, blocks: unknown, count: number): number[] {
   const lengths = blocks as number[];
   const sensible = Array.isArray(blocks) && lengths.every((length) => Number.isInteger(length) && length >= 1) && lengths.reduce((sum, length) => sum + length, 0) === count;
   if (!sensible) throw new Error(`${who}: ${option} must be lengths ≥ 1 of blocks that together are the ${count} layers, got ${describe(blocks)}.`);
-  const starts = lengths.map((_, i) => lengths.slice(0, i).reduce((sum, length) => sum + length, 0));
-  return lengths.flatMap((length, i) => Array<number>(length).fill(starts[i]));
+  return leadersOf(lengths);
 }
 
 /**
@@ -95,7 +100,7 @@ export class SharedAttention extends OuterLayer {
   #policy: SharingPolicy;
   #leaders: number[] = [];
   #memoryLeaders: number[] = [];
-  #recording: StackMaps | null = null;
+  #recording: StackMaps[] | null = null;
 
   constructor(args: SharedAttentionArgs) {
     const who = 'SharedAttention';
@@ -140,8 +145,8 @@ export class SharedAttention extends OuterLayer {
   }
 
   #takePolicy(who: string): void {
-    const leaders = blockLeaders(who, 'policy', this.#policy.policy, this.numLayers);
-    this.#memoryLeaders = blockLeaders(who, 'memoryPolicy', this.#policy.memoryPolicy, this.numLayers);
+    const leaders = checkedLeaders(who, 'policy', this.#policy.policy, this.numLayers);
+    this.#memoryLeaders = checkedLeaders(who, 'memoryPolicy', this.#policy.memoryPolicy, this.numLayers);
     this.#leaders = leaders;
     this.#policy = { policy: [...this.#policy.policy], memoryPolicy: [...this.#policy.memoryPolicy] };
   }
@@ -181,13 +186,14 @@ export class SharedAttention extends OuterLayer {
       let x = input;
       let maps: Tensor4D | null = null;
       let seen: Tensor | null = null;
+      const record = this.#newRecord();
       for (const [i, layer] of this.#stack.entries()) {
         const own = layer.normalized(x);
-        if (this.#leaders[i] === i) maps = this.#recorded('self', i, layer.attention.maps(own, own, { padding }));
+        if (this.#leaders[i] === i) maps = recorded(record?.self, i, layer.attention.maps(own, own, { padding }));
         x = added(x, layer.attention.attend(maps!, own, training));
         if (memory !== null) {
           if (this.#memoryLeaders[i] === i) {
-            const looked = this.#recorded('memory', i, layer.memoryAttention!.maps(layer.normalizedForMemory(x), memory, { mask }));
+            const looked = recorded(record?.memory, i, layer.memoryAttention!.maps(layer.normalizedForMemory(x), memory, { mask }));
             seen = layer.memoryAttention!.attend(looked, memory, training);
           }
           x = added(x, seen!);
@@ -198,18 +204,24 @@ export class SharedAttention extends OuterLayer {
     });
   }
 
-  #recorded(kind: keyof StackMaps, layer: number, maps: Tensor4D): Tensor4D {
-    if (this.#recording !== null) this.#recording[kind][layer] = tfc.keep(tfc.clone(maps));
-    return maps;
+  /** Of a call, while somebody looks. */
+  #newRecord(): StackMaps | null {
+    if (this.#recording === null) return null;
+    const none = (): null[] => Array<null>(this.numLayers).fill(null);
+    const record: StackMaps = { self: none(), memory: none() };
+    this.#recording.push(record);
+    return record;
   }
 
-  /** The attention weights that the layers make while `f` calls this layer once; the caller disposes of them. */
-  mapsDuring(f: () => void): StackMaps {
-    const none = (): null[] => Array<null>(this.numLayers).fill(null);
-    const recording: StackMaps = { self: none(), memory: none() };
+  /** The attention weights that the layers make while `f` runs, for each call of this layer in it; the caller disposes of them ({@link disposeMaps}). */
+  mapsDuring(f: () => void): StackMaps[] {
+    const recording: StackMaps[] = [];
     this.#recording = recording;
     try {
       f();
+    } catch (error) {
+      disposeMaps(recording);
+      throw error;
     } finally {
       this.#recording = null;
     }
@@ -251,6 +263,13 @@ export class SharedAttention extends OuterLayer {
     };
   }
 }
+
+function recorded(record: (Tensor4D | null)[] | undefined, layer: number, maps: Tensor4D): Tensor4D {
+  if (record !== undefined) record[layer] = tfc.keep(tfc.clone(maps));
+  return maps;
+}
+
+export const disposeMaps = (calls: readonly StackMaps[]): void => tfc.dispose(calls.flatMap(({ self, memory }) => [...self, ...memory]).filter((map) => map !== null));
 
 const paddingOf = (mask: Tensor | null | undefined, x: Tensor): Tensor | null => (mask?.rank === 2 && mask.shape[0] === x.shape[0] && mask.shape[1] === x.shape[1] ? mask : null);
 

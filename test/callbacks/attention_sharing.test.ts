@@ -3,9 +3,10 @@ import { input, layers, model as functionalModel, sequential, type LayersModel, 
 import { describe, expect, it } from 'vitest';
 import { attentionSharing, type AttentionSharingArgs } from '../../src/callbacks/attention_sharing.js';
 import { adapted, isAtRest, startOfThreshold } from '../../src/callbacks/sharing_threshold.js';
+import { jensenShannon } from '../../src/layers/jensen_shannon.js';
 import { sharedAttention, type SharedAttention } from '../../src/layers/shared_attention.js';
 import { callbackContract, type ModelKind } from '../contract/callback_contract.js';
-import { saveAndLoad, seeded } from '../contract/fixtures.js';
+import { alive, expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
 import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 /** Two numbers → a sequence of two vectors → a stack → one number. */
@@ -73,6 +74,71 @@ describe('attentionSharing', () => {
     expect(sharing.records.map(({ epoch, unchanged }) => [epoch, unchanged])).toEqual([[0, false], [1, true], [2, true]]);
     expect(history['stack_sharedLayers']).toEqual([1, 1, 1, 1, 1]);
     expect(((await saveAndLoad(model)).layers.at(-1) as SharedAttention).policy).toEqual([2, 1, 1]);
+  });
+
+  it('keeps in a second fit, and in a loaded model, what was shared before', async () => {
+    const { stack, model } = network();
+    compiled(model);
+    stack.setPolicy({ policy: [1, 2, 1] });
+    const outputs = async (of: LayersModel) => (of.predict(seeded([2, 4, 4], 3)) as tf.Tensor).data();
+    const before = await outputs(model);
+    const loaded = compiled(await saveAndLoad(model));
+    for (const again of [model, loaded]) {
+      // Layer 2 never made maps: it counts by those of layer 1, so that the two go into a block with layer 0 together or not at all.
+      const { sharing } = await fit(again, { threshold: 1 }, 2);
+      expect(sharing.records.map(({ policy, unchanged }) => [policy, unchanged])).toEqual([[[1, 2, 1], true], [[1, 2, 1], true]]);
+      expect(sharing.records[0].divergence.map((row) => row[2])).toEqual([-1, -1, 0, -1]);
+      expectNear('outputs', await outputs(again), before, 1e-6);
+    }
+    expect((await fit(model, { threshold: 0.95 }, 1)).sharing.records[0].policy).toEqual([3, 1]);
+    const whole = network();
+    whole.stack.setPolicy({ policy: [4] });
+    await fit(compiled(whole.model), { threshold: 1 }, 1);
+    expect(whole.stack.policy).toEqual([4]);
+  });
+
+  it('begins anew with another model', async () => {
+    const [first, second] = [network(), network()];
+    const [x, y] = [seeded([6, 4, 4], 1), seeded([6, 4, 4], 2)];
+    const sharing = attentionSharing({ data: seeded([5, 4, 4], 3), threshold: 0.9 });
+    for (const { model } of [first, second]) await compiled(model).fit(x, y, { epochs: 4, verbose: 0, callbacks: [sharing] });
+    expect(second.stack.policy).toEqual([2, 1, 1]);
+    expect(sharing.records.map(({ unchanged }) => unchanged)).toEqual([false, true, true, false, true, true]);
+  });
+
+  it('splits a block when the threshold rises above what was measured before its layers shared', async () => {
+    const { stack, model } = network();
+    const sharing = attentionSharing({ data: seeded([5, 4, 4], 3), threshold: 'adaptive' });
+    sharing.setModel(model);
+    await sharing.onTrainBegin();
+    for (const [epoch, loss] of [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2].entries()) await sharing.onEpochEnd(epoch, { val_loss: loss });
+    const policies = sharing.records.map(({ policy }) => policy.join());
+    expect(policies.slice(0, 6)).toEqual(Array(6).fill('2,1,1'));
+    expect(policies[6]).toBe('2,2');
+    expect(sharing.records.at(-1)!.threshold).toBeCloseTo(0.69375, 10);
+    expect(stack.policy).toEqual([2, 1, 1]);
+  });
+
+  it('takes the mean over all calls of a stack, and leaves nothing behind', async () => {
+    const one = input({ shape: [4, 4] });
+    const stack = sharedAttention({ numLayers: 2, numHeads: 2, units: 2, name: 'stack' });
+    const model = functionalModel({ inputs: one, outputs: [1, 2, 3].reduce<SymbolicTensor>((x) => stack.apply(x) as SymbolicTensor, one) });
+    const data = seeded([5, 4, 4], 3);
+    const each: number[] = [];
+    let x = data;
+    for (let call = 0; call < 3; call++) {
+      const [{ self }] = stack.mapsDuring(() => (x = stack.apply(x) as tf.Tensor));
+      each.push((await tf.mean(jensenShannon(self[0]!, self[1]!)).data())[0]);
+      tf.dispose(self as tf.Tensor[]);
+    }
+    const sharing = attentionSharing({ data, threshold: 1, batchSize: 2 });
+    sharing.setModel(model);
+    await sharing.onTrainBegin();
+    const before = alive();
+    await sharing.onEpochEnd(0);
+    expect(alive()).toEqual(before);
+    expect(new Set(each.map((value) => value.toFixed(5))).size).toBe(3);
+    expect(sharing.records[0].divergence[0][1]).toBeCloseTo((each[0] + each[1] + each[2]) / 3, 5);
   });
 
   it('compares every interval epochs', async () => {

@@ -41,7 +41,7 @@ describe('sharedAttention', () => {
     expect(await output()).toEqual(before);
     change('layer_1_attention/query_kernel');
     expect(await output()).not.toEqual(before);
-    const { self } = stack.mapsDuring(() => tf.dispose(model.predict(x())));
+    const [{ self }] = stack.mapsDuring(() => tf.dispose(model.predict(x())));
     expect(self.map((map) => map?.shape ?? null)).toEqual([[2, 2, 3, 3], [2, 2, 3, 3], null]);
     tf.dispose(self.filter((map) => map !== null));
   });
@@ -152,5 +152,17 @@ describe('the divergence of attention maps', () => {
     expect(chooseBlocks(matrix, 0.8)).toEqual([2, 1, 1]);
     expect(chooseBlocks(matrix, 0.69)).toEqual([3, 1]);
     expect(chooseBlocks(matrix, 0.3)).toEqual([4]);
+  });
+
+  it('leaves those together that were never measured apart, and takes them by their leader’s maps', () => {
+    const matrix = [[0, 0.1, -1, 0.6], [0.1, 0, -1, 0.2], [-1, -1, 0, -1], [0.6, 0.2, -1, 0]];
+    const leaders = [0, 1, 1, 3];
+    expect(chooseBlocks(matrix, 1, leaders)).toEqual([1, 2, 1]);
+    // 0, 1 and 2: (0.1 + 0.1 + 0) / 3; 1, 2 and 3: (0 + 0.2 + 0.2) / 3.
+    expect(chooseBlocks(matrix, 0.93, leaders)).toEqual([3, 1]);
+    expect(chooseBlocks(matrix, 0.94, leaders)).toEqual([1, 2, 1]);
+    // Alone, 0 and 1 would pass.
+    expect(chooseBlocks([[0, 0.1, -1, -1], [0.1, 0, -1, -1], [-1, -1, 0, -1], [-1, -1, -1, 0]], 0.945, [0, 1, 1, 1])).toEqual([4]);
+    expect(chooseBlocks([[0, -1, 0.3], [-1, 0, -1], [0.3, -1, 0]], 0.9, [0, 0, 2])).toEqual([2, 1]);
   });
 });
