@@ -63,7 +63,7 @@ export type { Readout } from './layers/recursion/readout.js';
 export type { RecursiveConvArgs } from './layers/recursion/recursion_options.js';
 export { RecursiveConv, recursiveConv } from './layers/recursion/recursive_conv.js';
 export { SharedAttention, sharedAttention, type SharedAttentionArgs, type SharingPolicy } from './layers/shared_attention.js';
-export { similarityHeatMap } from './layers/similarity_heat_map.js';
+export { similarityHeatMap, type HeatMapArgs, type PairwiseSimilarity } from './layers/similarity_heat_map.js';
 export type { Upsampling } from './layers/stretch.js';
 export { TemplateBank, templateBank, type TemplateBankArgs } from './layers/template_bank.js';
 export { TemplateConv2D, templateConv2d, type TemplateConv2DArgs } from './layers/template_conv2d.js';

@@ -39,9 +39,23 @@ describe('similarityHeatMap', () => {
     expect(drawn(svg).texts.slice(0, 2)).toEqual(["Similarity of layers on 'a&lt;b'", '&lt;script&gt;&amp;&quot;']);
   });
 
+  it('draws what was not measured in grey, under any title: divergences of attention', () => {
+    const divergence = [[0, Math.LN2 + 1e-7, -1], [Math.LN2 + 1e-7, 0, -1], [-1, -1, 0]];
+    const layers = ['layer 0', 'layer 1', 'layer 2'];
+    const matrix = divergence.map((row) => row.map((nats) => (nats < 0 ? -1 : 1 - nats / Math.LN2)));
+    const { colours, texts, titles } = drawn(similarityHeatMap({ layers, matrix }, { title: 'Attention & memory' }));
+    expect(colours.slice(0, 3)).toEqual(['rgb(12,52,104)', 'rgb(255,255,255)', '#bbb']);
+    expect([texts[0], ...texts.slice(7, 10)]).toEqual(['Attention &amp; memory', '1.00', '0.00', '–']);
+    expect(titles.slice(1, 3)).toEqual(['layer 0, layer 1: 0.0000', 'layer 0, layer 2: not measured']);
+    expect(drawn(similarityHeatMap({ layers, matrix: divergence })).texts[0]).toBe('Similarity of layers');
+  });
+
   it('says what is wrong', () => {
-    expect(() => similarityHeatMap([] as never)).toThrow('similarityHeatMap: expected one of the entries that layerSimilarity returns, {bank, layers, matrix}, got [].');
+    expect(() => similarityHeatMap([] as never)).toThrow('similarityHeatMap: expected {layers, matrix}, names and numbers, as layerSimilarity returns them, got [].');
     expect(() => similarityHeatMap(similarity([[1, 0], [0, 1]], ['a']))).toThrow('similarityHeatMap: the matrix must have a row and a column for each of the 1 layers, got rows of 2, 2.');
-    expect(() => similarityHeatMap(similarity([[1, NaN], [0, 1]]))).toThrow('similarityHeatMap: similarities must be in [0, 1], got NaN.');
+    expect(() => similarityHeatMap(similarity([[1, NaN], [0, 1]]))).toThrow('similarityHeatMap: similarities must be in [0, 1], or −1 where there is none, got NaN.');
+    expect(() => similarityHeatMap(similarity([[1, -0.5], [0, 1]]))).toThrow('or −1 where there is none, got -0.5.');
+    expect(() => similarityHeatMap(similarity([[1]]), { tittle: 'a' } as never)).toThrow("similarityHeatMap: unknown option 'tittle'. Did you mean 'title'?");
+    expect(() => similarityHeatMap(similarity([[1]]), { title: 3 } as never)).toThrow('similarityHeatMap: title must be text, got 3.');
   });
 });
