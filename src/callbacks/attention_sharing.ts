@@ -9,6 +9,7 @@ import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE } from '
 import { allLayers, checkSameHost } from '../host.js';
 import { chooseBlocks, divergenceSums, type DivergenceSums } from '../layers/jensen_shannon.js';
 import { disposeMaps, leadersOf, SharedAttention, type StackMaps } from '../layers/shared_attention.js';
+import { checkModelInputs } from './model_inputs.js';
 import { adapted, isAtRest, startOfThreshold, type AdaptiveThreshold } from './sharing_threshold.js';
 
 export interface AttentionSharingArgs {
@@ -93,6 +94,7 @@ export class AttentionSharing extends tfl.Callback {
     const tensors = [data].flat();
     if (tensors.length === 0 || !tensors.every((tensor) => tensor instanceof tfc.Tensor)) throw new Error(`${WHO}: data must be inputs of the model, a tensor or a list of them, got ${describe(data)}.`);
     if (threshold !== 'adaptive') checkNumber(WHO, 'threshold', threshold, { expected: "'adaptive' or a number in [0, 1]", holds: (x) => x >= 0 && x <= 1 }, 'It is the least mean of 1 − divergence (nats) of a block.');
+    if (args.tolerance !== undefined && threshold !== 'adaptive') throw new Error(`${WHO}: tolerance belongs to threshold 'adaptive', which is ${threshold} here. Leave it out.`);
     this.#args = {
       data, threshold, layer,
       interval: checkNumber(WHO, 'interval', args.interval ?? 1, integerAtLeast(1)),
@@ -112,6 +114,7 @@ export class AttentionSharing extends tfl.Callback {
   override async onTrainBegin(): Promise<void> {
     this.#model = this.model as tfl.LayersModel;
     const stack = stackOf(this.#model, this.#args.layer);
+    checkModelInputs(WHO, [this.#args.data].flat(), this.#model);
     if (stack === this.#stack) return;
     // What was found out is of another stack.
     [this.#stack, this.#known, this.#resting] = [stack, null, 0];

@@ -30,7 +30,10 @@ export interface AttentionPlan {
 
 export const SHARE: NumberRange = { expected: 'a number in [0, 1)', holds: (x) => x >= 0 && x < 1 };
 
-const agree = (a: number | null, b: number | null): boolean => a == null || b == null || a === b;
+export const agree = (a: number | null, b: number | null): boolean => a == null || b == null || a === b;
+
+/** The most heads, not more than `heads`, that divide `width`. */
+export const fittingHeads = (heads: number, width: number): number => (width % heads === 0 ? heads : fittingHeads(heads - 1, width));
 
 /** Which of the inputs is what: with `mapsInput` the query and the key stand for the value. */
 export function splitInputs<T>({ name, maskInput, mapsInput }: AttentionOptionsOf, inputs: T[]): { query: T; key: T; value: T; mask?: T; maps?: T } {
@@ -61,8 +64,7 @@ export function planAttention(layer: AttentionOptionsOf, shapes: Shape[]): Atten
   }
   const [queryWidth, keyWidth, valueWidth] = [query, key, value].map((shape) => shape[2] as number);
   if (layer.keyDim === null && queryWidth % layer.numHeads !== 0) {
-    const smaller = [...Array(layer.numHeads).keys()].reverse().find((heads) => heads > 0 && queryWidth % heads === 0);
-    throw new Error(`${who}: numHeads must divide the width, got ${layer.numHeads} heads and width ${queryWidth}. Use ${smaller} heads, or say the length of a head with keyDim.`);
+    throw new Error(`${who}: numHeads must divide the width, got ${layer.numHeads} heads and width ${queryWidth}. Use ${fittingHeads(layer.numHeads, queryWidth)} heads, or say the length of a head with keyDim.`);
   }
   const keyDim = layer.keyDim ?? queryWidth / layer.numHeads;
   if (mask !== undefined) checkMask(who, mask, [query[0], layer.numHeads, query[1], key[1]]);
@@ -81,7 +83,8 @@ function checkMaps(who: string, maps: Shape, heads: number, value: Shape): void 
   );
 }
 
-function checkMask(who: string, mask: Shape, [batch, heads, queries, keys]: Shape): void {
+/** @throws Error if `mask` is none for maps [batch, heads, queries, keys]. */
+export function checkMask(who: string, mask: Shape, [batch, heads, queries, keys]: Shape): void {
   const wanted: Shape[] = [[batch, keys], [batch, queries, keys], [batch, heads, queries, keys]];
   const like = wanted.find(({ length }) => length === mask.length);
   // Lengths of 1 stand for all heads, and for all queries.

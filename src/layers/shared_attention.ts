@@ -7,7 +7,7 @@ import type { serialization, Tensor, Tensor4D } from '@tensorflow/tfjs-core';
 import type { LayerVariable, Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../checks.js';
 import { activationOf, LAYER_OPTIONS, regularizerOf, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
-import { SHARE } from './attention_inputs.js';
+import { agree, fittingHeads, SHARE } from './attention_inputs.js';
 import { OuterLayer, shapeList } from './outer_layer.js';
 import { stackLayers, type StackLayer } from './shared_attention_layers.js';
 
@@ -172,16 +172,22 @@ export class SharedAttention extends OuterLayer {
     if (!whole || shapes.length > 3 || (shapes.length === 3 && shapes[2].length !== 2)) {
       throw new Error(`${who}: expected x [batch, time, width], and perhaps a memory [batch, time, width] and its mask [batch, time], got ${shapes.map(shownShape).join(', ')}.`);
     }
+    const [x, memory, mask] = shapes;
+    const width = x[2] as number;
+    if (width % this.numHeads !== 0) throw new Error(`${who}: numHeads must divide the width, got ${this.numHeads} heads and width ${width}. Use ${fittingHeads(this.numHeads, width)} heads, or make x wider with a dense layer.`);
+    if (mask !== undefined && !(agree(mask[0], memory[0]) && agree(mask[1], memory[1]))) throw new Error(`${who}: expected a mask of the memory ${shownShape(memory.slice(0, 2))}, a number for each of its positions, got ${shownShape(mask)}.`);
     return shapes;
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
-      const [input, memory = null, mask = null] = [inputs].flat() as Tensor[];
+      const given = [inputs].flat() as Tensor[];
+      this.#shapes(given.map(({ shape }) => shape));
+      const [input, memory = null, mask = null] = given;
       const training = kwargs['training'] === true;
-      const given = kwargs['mask'] as Tensor | Tensor[] | null | undefined;
-      const padding = paddingOf(Array.isArray(given) ? given[0] : given, input);
+      const known = kwargs['mask'] as Tensor | Tensor[] | null | undefined;
+      const padding = paddingOf(Array.isArray(known) ? known[0] : known, input);
       const added = (x: Tensor, part: Tensor) => tfc.add(x, training && this.dropout > 0 ? tfc.dropout(part, this.dropout) : part);
       let x = input;
       let maps: Tensor4D | null = null;

@@ -171,6 +171,24 @@ describe('attentionSharing', () => {
     expect(isAtRest(start)).toBe(false);
   });
 
+  it('takes data for each input of the model, and as many samples of each', async () => {
+    const [x, memory] = [input({ shape: [4, 4] }), input({ shape: [null, 3], name: 'memory' })];
+    const stack = sharedAttention({ numLayers: 2, numHeads: 1, units: 2 });
+    const model = functionalModel({ inputs: [x, memory], outputs: stack.apply([x, memory]) as SymbolicTensor });
+    const begun = async (data: AttentionSharingArgs['data']) => {
+      const sharing = attentionSharing({ data, threshold: 0 });
+      sharing.setModel(model);
+      await sharing.onTrainBegin();
+      return sharing;
+    };
+    const [first, second] = [seeded([3, 4, 4], 1), seeded([3, 2, 3], 2)];
+    await (await begun([first, second])).onEpochEnd(0);
+    expect([stack.policy, stack.memoryPolicy]).toEqual([[2], [2]]);
+    await expect(begun(first)).rejects.toThrow(/data must be a tensor for each input of the model, '.*' \[null, 4, 4\], 'memory' \[null, null, 3\], got 1. Give a list in that order./);
+    await expect(begun([first, first])).rejects.toThrow("attentionSharing: data[1] must fit the model's input 'memory' [null, null, 3], got [3, 4, 4].");
+    await expect(begun([first, seeded([2, 2, 3], 2)])).rejects.toThrow('attentionSharing: data must be equally many samples for each input, at least one, got 3, 2.');
+  });
+
   it('says what is wrong', async () => {
     const data = tf.zeros([1, 2]);
     const made = (args: object) => () => attentionSharing({ data, threshold: 0.9, ...args } as AttentionSharingArgs);
@@ -178,6 +196,17 @@ describe('attentionSharing', () => {
     expect(made({ data: 3 })).toThrow('attentionSharing: data must be inputs of the model, a tensor or a list of them, got 3.');
     expect(made({ interval: 0 })).toThrow('attentionSharing: interval must be an integer ≥ 1, got 0.');
     expect(made({ patience: 2 })).toThrow("attentionSharing: unknown option 'patience'.");
+    expect(made({ tolerance: 0.1 })).toThrow("attentionSharing: tolerance belongs to threshold 'adaptive', which is 0.9 here. Leave it out.");
+    const disposed = tf.zeros([1, 4, 4]);
+    disposed.dispose();
+    for (const [wrong, message] of [
+      [[data, data], /^attentionSharing: data must be a tensor for each input of the model, '.*' \[null, 4, 4\], got 2\. Give one tensor\.$/],
+      [tf.zeros([1, 4, 3]), /^attentionSharing: data must fit the model's input '.*' \[null, 4, 4\], got \[1, 4, 3\]\.$/],
+      [tf.zeros([0, 4, 4]), 'attentionSharing: data must be equally many samples for each input, at least one, got 0.'],
+      [disposed, 'attentionSharing: data is disposed. Keep it until training has ended.'],
+    ] as const) {
+      await expect(fit(compiled(network().model), { data: wrong as tf.Tensor }, 1)).rejects.toThrow(message);
+    }
     await expect(fit(compiled(network().model), { threshold: 'adaptive' }, 1)).rejects.toThrow("threshold 'adaptive' follows the validation loss, and there is none");
     await expect(fit(compiled(network().model), { layer: 'other' }, 1)).rejects.toThrow("the model has no sharedAttention 'other'. It has: 'stack'.");
   });

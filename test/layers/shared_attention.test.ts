@@ -111,7 +111,15 @@ describe('sharedAttention', () => {
     const { stack } = build({ name: 's' });
     expect(() => stack.setPolicy({ policy: [4] })).toThrow("SharedAttention 's': policy must be lengths ≥ 1 of blocks that together are the 3 layers, got [4].");
     expect(stack.policy).toEqual([1, 1, 1]);
-    expect(() => sharedAttention({ numLayers: 1, numHeads: 3 }).apply(input({ shape: [2, 4] }))).toThrow('numHeads must divide the width, got 3 heads and width 4. Use 2 heads');
+    expect(() => sharedAttention({ numLayers: 1, numHeads: 3, name: 's' }).apply(input({ shape: [2, 4] }))).toThrow(
+      "SharedAttention 's': numHeads must divide the width, got 3 heads and width 4. Use 2 heads, or make x wider with a dense layer.",
+    );
+    const masked = sharedAttention({ numLayers: 1, numHeads: 1, name: 's' });
+    expect(() => masked.apply([[2, 4], [3, 5], [4]].map((shape) => input({ shape })))).toThrow(
+      "SharedAttention 's': expected a mask of the memory [null, 3], a number for each of its positions, got [null, 4].",
+    );
+    masked.apply([[2, 4], [null, 5], [null]].map((shape) => input({ shape })));
+    expect(() => masked.apply([seeded([1, 2, 4], 1), seeded([1, 3, 5], 2), tf.ones([1, 4])])).toThrow("SharedAttention 's': expected a mask of the memory [1, 3], a number for each of its positions, got [1, 4].");
     expect(() => sharedAttention({ numLayers: 1, numHeads: 1, name: 's' }).apply(input({ shape: [4] }))).toThrow("SharedAttention 's': expected x [batch, time, width]");
     const plain = input({ shape: [1] });
     const other = functionalModel({ inputs: plain, outputs: layers.dense({ units: 1, name: 'plain' }).apply(plain) as SymbolicTensor });

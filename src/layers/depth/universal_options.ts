@@ -2,7 +2,7 @@
 import { layers } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT } from '../../checks.js';
 import { LAYER_OPTIONS, type Layer, type LayerArgs } from '../../host.js';
-import { SHARE } from '../attention_inputs.js';
+import { fittingHeads, SHARE } from '../attention_inputs.js';
 import type { Combination } from './adaptive_computation.js';
 import { SIGNALS, type Signal } from './signals.js';
 
@@ -81,7 +81,7 @@ export function universalSettings(who: string, args: UniversalTransformerArgs): 
   checkKeys(who, args, OPTIONS);
   const count = (option: 'units' | 'numHeads' | 'steps', fix: string) => checkNumber(who, option, args[option], integerAtLeast(1), fix);
   const [units, numHeads, steps] = [count('units', 'It is the width of the input.'), count('numHeads', 'It is the number of heads.'), count('steps', 'It is the number of steps in depth.')];
-  if (units % numHeads !== 0) throw new Error(`${who}: numHeads must divide units, got ${numHeads} heads and ${units} units.`);
+  if (units % numHeads !== 0) throw new Error(`${who}: numHeads must divide units, got ${numHeads} heads and ${units} units. Use ${fittingHeads(numHeads, units)} heads.`);
   const decoder = checkBoolean(who, 'decoder', args.decoder ?? false);
   const { transition = 'dense' } = args;
   const recurrence = checkChoice(who, 'recurrence', args.recurrence ?? 'basic', RECURRENCES);

@@ -10,6 +10,7 @@ import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.j
 import { shownShape } from '../../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer } from '../../host.js';
 import { lookingOn } from '../../solvers/looking.js';
+import { checkMask } from '../attention_inputs.js';
 import { activeCache } from '../decoding_cache.js';
 import { applied, builtFor, OuterLayer, shapeList } from '../outer_layer.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
@@ -108,12 +109,13 @@ export class UniversalTransformer extends OuterLayer {
 
   #checked(shapes: Shape[]): Shape[] {
     const who = `UniversalTransformer '${this.name}'`;
-    const { units, decoder, maxLength } = this.#settings;
-    const [state, memory] = shapes;
+    const { units, numHeads, decoder, maxLength } = this.#settings;
+    const [state, memory, mask] = shapes;
     const fits = decoder ? shapes.length === 2 || shapes.length === 3 : shapes.length === 1;
     if (!fits) throw new Error(`${who}: expected ${decoder ? '[x, memory] or [x, memory, mask of the memory], since it is a decoder' : 'one input, since it is no decoder'}, got ${shapes.length} inputs.`);
     if (state.length !== 3 || state[2] !== units) throw new Error(`${who}: expected an input [batch, time, ${units}], got ${shownShape(state)}. Make it ${units} wide with a dense layer or an embedding.`);
     if (memory !== undefined && (memory.length !== 3 || memory[2] == null)) throw new Error(`${who}: expected a memory [batch, time, width], got ${shownShape(memory)}.`);
+    if (mask !== undefined) checkMask(who, mask, [state[0], numHeads, state[1], memory[1]]);
     if (maxLength !== null && state[1] != null && state[1] > maxLength) throw new Error(this.#tooLong(state[1]));
     return shapes;
   }
@@ -125,7 +127,9 @@ export class UniversalTransformer extends OuterLayer {
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
-      const [x, memory, memoryMask] = [inputs].flat();
+      const tensors = [inputs].flat();
+      this.#checked(tensors.map(({ shape }) => shape));
+      const [x, memory, memoryMask] = tensors;
       const padding = paddingOf(kwargs['mask'], x);
       const context: Record<string, Tensor | undefined> = { padding: padding ?? undefined, memory, memoryMask, first: this.#settings.recurrence === 'skip' ? x : undefined };
       const names = Object.keys(context).filter((name) => context[name] !== undefined);

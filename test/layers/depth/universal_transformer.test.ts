@@ -193,7 +193,7 @@ describe('universalTransformer', () => {
   it('says what is wrong', () => {
     const make = (args: object) => () => universalTransformer({ ...small, ...args });
     expect(make({ steps: 0 })).toThrow('UniversalTransformer: steps must be an integer ≥ 1, got 0.');
-    expect(make({ numHeads: 3 })).toThrow('numHeads must divide units, got 3 heads and 4 units');
+    expect(make({ numHeads: 3 })).toThrow('UniversalTransformer: numHeads must divide units, got 3 heads and 4 units. Use 2 heads.');
     expect(make({ recurrence: 'lstm' })).toThrow("recurrence must be one of 'basic', 'highway', 'skip', 'act', got 'lstm'");
     expect(make({ adaptive: { epsilon: 0.1 } })).toThrow("adaptive belongs to recurrence 'act', which is 'basic' here");
     expect(make({ recurrence: 'act', adaptive: { haltingbias: 1 } })).toThrow("unknown option 'haltingbias'. Did you mean 'haltingBias'?");
@@ -206,6 +206,12 @@ describe('universalTransformer', () => {
     expect(() => call(make({})(), seeded([1, 4, 3], 1))).toThrow(/expected an input \[batch, time, 4\], got \[1, 4, 3\]/);
     expect(() => call(make({ decoder: true })(), seeded([1, 4, 4], 1))).toThrow(/since it is a decoder, got 1 inputs/);
     expect(() => call(make({ transition: layers.dense({ units: 3, name: 'narrow' }) })(), seeded([1, 4, 4], 1))).toThrow(/the transition makes \[1, 4, 3\]/);
+    const decoder = make({ decoder: true, name: 'decoder' });
+    const symbolic = [[3, 4], [4, 2], [3]].map((shape) => input({ shape }));
+    expect(() => decoder().apply(symbolic)).toThrow("UniversalTransformer 'decoder': expected a mask [batch, key time]");
+    const open = decoder();
+    open.apply([[3, 4], [null, 2], [null]].map((shape) => input({ shape })));
+    expect(() => open.apply([seeded([1, 3, 4], 1), seeded([1, 4, 2], 2), tf.ones([1, 3])])).toThrow(/UniversalTransformer 'decoder': expected a mask .*, here \[1, 4\], .* got \[1, 3\]/);
     return expect(make({})().report()).rejects.toThrow(/nothing halts with recurrence 'basic'/);
   });
 });
