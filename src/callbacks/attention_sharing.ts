@@ -58,9 +58,9 @@ const OPTIONS = ['data', 'threshold', 'interval', 'batchSize', 'tolerance', 'lay
  * validation loss stays within `tolerance` of its best, and rises again, in smaller and smaller steps, when it does not; blocks whose similarity, as it was measured
  * before they shared, is below it then split. What has not trained yet looks alike: let the model train before, or `interval` be several epochs.
  *
- * Pairs are not measured again while they share: query and key weights that nothing uses do not train, and what maps they would make says how long they have lain idle.
- * Layers that shared before the first comparison, in a fit before, in a loaded model or by the stack's `policy`, were never measured apart; they count by the maps
- * that they use, so as equal in one block. Such blocks stay together whatever the threshold, and may grow. To begin anew, `setPolicy` first.
+ * Pairs are not measured again while they share: query and key weights that nothing uses do not train, so the maps that they would make say nothing of those that they
+ * would learn. Layers that shared before the first comparison, in a fit before, in a loaded model or by the stack's `policy`, were never measured apart; they count by the
+ * maps that they use, so as equal in one block. Such blocks stay together whatever the threshold, and may grow. To begin anew, `setPolicy` first.
  *
  * Where the model calls the stack several times, the means are over all calls.
  *
