@@ -4,7 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor3D, Tensor4D } from '@tensorflow/tfjs-core';
-import { isRecording } from '../autodiff/tape.js';
+import { isRecording, withoutTape } from '../autodiff/tape.js';
 import { denseProduct } from '../kernels/dense_product/index.js';
 
 export interface AttentionOptions {
@@ -38,6 +38,9 @@ export function causalMask(queries: number, keys: number): Tensor4D {
   return tfc.cast(tfc.greaterEqual(at, seen), 'float32') as Tensor4D;
 }
 
+/** 1 where a mask of any type is not 0; a constant to gradients, which comparisons have none of. */
+export const seenOf = (mask: Tensor): Tensor => withoutTape(() => tfc.cast(tfc.notEqual(mask, 0), 'float32'));
+
 /**
  * softmax(scale · Q·Kᵀ) over the keys that each query may look at: [batch, heads, query time, key time] from `query`
  * [batch, heads, query time, depth] and `key` [batch, heads, key time, depth]. A row in which every key is masked is all zeros.
@@ -48,7 +51,7 @@ export function attentionWeights(query: Tensor4D, key: Tensor4D, { mask = null, 
     const keys = key.shape[2];
     const scaled = tfc.mul(query, scale ?? 1 / Math.sqrt(depth)) as Tensor4D;
     const scores = tfc.reshape(denseProduct(flat(scaled), flat(key), false, true), [batch, heads, queries, keys]);
-    const seen = mask === null ? null : tfc.cast(tfc.notEqual(mask, 0), 'float32');
+    const seen = mask === null ? null : seenOf(mask);
     // One query behind all keys sees all of them; with keys for each query no row is empty.
     const past = causal && queries > 1 ? causalMask(queries, keys) : null;
     if (seen === null && (past === null || queries <= keys)) return tfc.softmax(past === null ? scores : tfc.add(scores, tfc.mul(tfc.sub(past, 1), MASKED))) as Tensor4D;

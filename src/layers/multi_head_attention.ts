@@ -10,7 +10,7 @@ import {
   initializerOf, initializerOfNth, LAYER_OPTIONS, regularizerOf, serialized,
   type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
-import { attention, attentionWeights, joinHeads, splitHeads, weightedValues } from './attention.js';
+import { attention, attentionWeights, joinHeads, seenOf, splitHeads, weightedValues } from './attention.js';
 import { planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
 import { projected } from './attention_projection.js';
 import { activeCache } from './decoding_cache.js';
@@ -217,7 +217,7 @@ export class MultiHeadAttention extends layers.Layer {
     // An embedding that masks does so at every step.
     const slot = padding === null || key !== query ? undefined : activeCache()?.slot(this, 'padding');
     const known = widenedMask(this.name, slot?.extended(tfc.cast(padding!, 'float32'), 1, key) ?? padding, [key.shape[0], 1, 1, keys.shape[2]]);
-    const both = seen !== null && known !== null ? tfc.mul(tfc.cast(tfc.notEqual(seen, 0), 'float32'), known) : (seen ?? known);
+    const both = seen !== null && known !== null ? tfc.mul(seenOf(seen), known) : (seen ?? known);
     return { queries, keys, mask: both, causal: this.causal };
   }
 

@@ -5,6 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, Tensor } from '@tensorflow/tfjs-core';
 import { withoutTape } from '../../autodiff/tape.js';
+import { seenOf } from '../attention.js';
 
 /** How far the positions of a batch are, [batch, time] each. */
 export interface Halting {
@@ -21,7 +22,7 @@ export interface Halting {
 /** @param mask positions that there are, numbers ≠ 0; the others never run. */
 export function startHalting(batch: number, time: number, mask: Tensor | null = null): Halting {
   const zeros = () => tfc.zeros([batch, time]);
-  const running = mask === null ? tfc.ones([batch, time]) : there(mask);
+  const running = mask === null ? tfc.ones([batch, time]) : seenOf(mask);
   return { probability: zeros(), remainder: zeros(), updates: zeros(), running };
 }
 
@@ -87,8 +88,7 @@ export function adaptiveComputation(start: Tensor, { step, maxSteps, epsilon, co
 export function ponderCost({ probability, updates }: Halting, mask: Tensor | null = null): Scalar {
   const cost = tfc.add(updates, tfc.sub(1, probability));
   if (mask === null) return tfc.mean(cost);
-  const counted = there(mask);
+  const counted = seenOf(mask);
   return tfc.div(tfc.sum(tfc.mul(cost, counted)), tfc.maximum(tfc.sum(counted), 1));
 }
 
-const there = (mask: Tensor): Tensor => withoutTape(() => tfc.cast(tfc.notEqual(mask, 0), 'float32'));

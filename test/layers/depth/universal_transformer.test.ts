@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { input, layers, loadLayersModel, model as functional, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   attachRegularizer, compressModel, decodeModelArtifacts, deqLayer, encodeModelArtifacts, fixedPointIteration, gmmPrior, haltingMonitor, hashedDense, klMergeQuantization, multiHeadAttention,
   sharedAttention, tiedEmbedding, tiedProjection, universalTransformer, type UniversalTransformerArgs,
@@ -10,7 +10,7 @@ import { depthwiseOverTime } from '../../../src/layers/depth/transformer_step.js
 import golden from '../../fixtures/act.json' with { type: 'json' };
 import { expectNear, saveAndLoad, savedArtifacts, seeded, seededIntegers } from '../../contract/fixtures.js';
 import { layerContract } from '../../contract/layer_contract.js';
-import { onGpu } from '../../helpers.js';
+import { onGpu, seededUniform } from '../../helpers.js';
 
 const values = async (tensor: tf.Tensor) => Array.from(await tensor.data());
 const call = (layer: layers.Layer, x: tf.Tensor | tf.Tensor[], kwargs = {}) => layer.apply(x, kwargs) as tf.Tensor;
@@ -176,18 +176,64 @@ describe('universalTransformer', () => {
     expect((history['loss'][0] as number) - data).toBeCloseTo(100 * (meanUpdates + meanRemainder), 1);
   });
 
-  it('trains as without checkpointing with it, dropout included, and halts the same', async () => {
-    const [x, y] = [seeded([4, 3, 4], 1), seeded([4, 3, 4], 2)];
-    const make = (checkpointing: boolean) => {
-      const given = input({ shape: [3, 4] });
-      const net = functional({ inputs: given, outputs: universalTransformer({ ...small, recurrence: 'act', adaptive: { haltingBias: 0 }, checkpointing }).apply(given) as SymbolicTensor });
-      net.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
-      return net;
-    };
-    const [plain, checked] = [make(false), make(true)];
-    checked.setWeights(plain.getWeights());
-    for (const net of [plain, checked]) await net.trainOnBatch(x, y);
-    for (const [i, weight] of plain.getWeights().entries()) expectNear(`weight ${i}`, await values(checked.getWeights()[i]), await values(weight), 1e-5, 1e-2);
+  describe('with checkpointing', () => {
+    type Case = [string, Partial<UniversalTransformerArgs>, ('tokens' | 'memory')?];
+    const memory = () => [seeded([4, 5, 3], 3), tf.tensor2d([1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 0], [4, 5])];
+    const dataOf = (kind?: 'tokens' | 'memory') =>
+      kind === 'tokens' ? [tf.tensor2d([1, 2, 0, 2, 1, 1, 3, 0, 0, 1, 2, 3], [4, 3])] : [seeded([4, 3, 4], 1), ...(kind === 'memory' ? memory() : [])];
+    function build(args: Partial<UniversalTransformerArgs>, kind?: 'tokens' | 'memory'): LayersModel {
+      const inputs = (kind === 'tokens' ? [[3]] : kind === 'memory' ? [[3, 4], [5, 3], [5]] : [[3, 4]]).map((shape) => input({ shape })); // prettier-ignore
+      const given = kind === 'tokens' ? (layers.embedding({ inputDim: 4, outputDim: 4, maskZero: true, trainable: false }).apply(inputs[0]) as SymbolicTensor) : inputs;
+      return functional({ inputs, outputs: universalTransformer({ ...small, ...args }).apply(given) as SymbolicTensor });
+    }
+
+    it.each<Case>([
+      ['halting', { recurrence: 'act', adaptive: { haltingBias: 0 } }],
+      ['masked tokens', { recurrence: 'skip' }, 'tokens'],
+      ['masked tokens and halting', { recurrence: 'act', adaptive: { haltingBias: 0 }, transition: 'separableConvolution' }, 'tokens'],
+      ['a masked memory', { decoder: true }, 'memory'],
+    ])('trains as without, with %s', async (_, args, kind) => {
+      const x = dataOf(kind);
+      const y = seeded([4, 3, 4], 2);
+      const [plain, checked] = [false, true].map((checkpointing) => build({ ...args, checkpointing }, kind));
+      checked.setWeights(plain.getWeights());
+      for (const net of [plain, checked]) {
+        net.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+        await net.trainOnBatch(x.length === 1 ? x[0] : x, y);
+      }
+      for (const [i, weight] of plain.getWeights().entries()) expectNear(`weight ${i}`, await values(checked.getWeights()[i]), await values(weight), 1e-5, 1e-2);
+      for (const net of [plain, checked]) net.dispose();
+      tf.dispose([x, y]);
+    });
+
+    it.each<Case>([
+      ['dropout', { dropout: 0.4 }],
+      ['dropout and masked tokens', { dropout: 0.4 }, 'tokens'],
+      ['dropout and a masked memory', { dropout: 0.4, decoder: true }, 'memory'],
+    ])('has the gradient of its loss, with %s', async (_, args, kind) => {
+      const x = dataOf(kind);
+      const net = build({ ...args, checkpointing: true }, kind);
+      tf.tidy(() => net.setWeights(net.getWeights().map((weight, i) => tf.mul(seeded(weight.shape, 10 + i), 0.4))));
+      const weighting = seeded([4, 3, 4], 5);
+      const kernel = net.trainableWeights[0].read() as tf.Variable;
+      const towards = seeded(kernel.shape, 6);
+      const start = tf.clone(kernel);
+      // The same draws at each evaluation.
+      const evaluate = (step: number) => {
+        tf.tidy(() => kernel.assign(tf.add(start, tf.mul(towards, step))));
+        const random = vi.spyOn(Math, 'random').mockImplementation(seededUniform(7));
+        const result = tf.variableGrads(() => tf.tidy(() => tf.sum(tf.mul(weighting, net.apply(x, { training: true }) as tf.Tensor))), [kernel]);
+        random.mockRestore();
+        return result;
+      };
+      const [at, above, below] = [0, 0.005, -0.005].map(evaluate);
+      const slope = tf.tidy(() => tf.sum(tf.mul(at.grads[kernel.name], towards)));
+      const [got, high, low] = await Promise.all([slope, above.value, below.value].map(async (each) => (await each.data())[0]));
+      const expected = (high - low) / 0.01;
+      expect(Math.abs(got - expected)).toBeLessThan(0.02 * (1 + Math.abs(expected)));
+      tf.dispose([x, weighting, towards, start, slope, at, above, below] as unknown as tf.TensorContainer);
+      net.dispose();
+    });
   });
 
   it('says what is wrong', () => {
