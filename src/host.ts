@@ -187,8 +187,15 @@ export function regularizerSlots(layer: Layer): RegularizerSlot[] {
     }));
 }
 
+/** What each regularizer slot of a layer names, built or not; of biases and normalisations those that the layer has. */
+export function slotRegularizers(layer: Layer): Map<string, Regularizer | null> {
+  const open = layer as unknown as Open;
+  const slots = Object.keys(SLOT_WEIGHTS).filter((slot) => slot in open || (!isBiasSlot(slot) && SLOT_WEIGHTS[slot] in open));
+  return new Map(slots.map((slot) => [slot, (open[slot] as Regularizer | null | undefined) ?? null]));
+}
+
 /** Sets what the layer's config will name in that slot. It does not add or remove a loss. */
-export function setSlotRegularizer({ layer, slot }: RegularizerSlot, regularizer: Regularizer | null): void {
+export function setSlotRegularizer({ layer, slot }: Pick<RegularizerSlot, 'layer' | 'slot'>, regularizer: Regularizer | null): void {
   for (const holder of [layer, originals.get(layer)]) {
     if (holder !== undefined) (holder as unknown as Open)[slot] = regularizer;
   }

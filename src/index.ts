@@ -42,6 +42,7 @@ export { HashedConv2D, hashedConv2d, type HashedConv2DArgs } from './layers/hash
 export { HashedDense, hashedDense, type HashedDenseArgs } from './layers/hashed_dense.js';
 export { HashedEmbedding, hashedEmbedding, type HashedEmbeddingArgs } from './layers/hashed_embedding.js';
 export type { HashedArgs } from './layers/hashed_options.js';
+export type { InnerRegularizer } from './layers/inner_regularizers.js';
 export {
   SpectralNormalization, spectralNormalization, WeightNormalization, weightNormalization,
   type KernelNormalization, type NormalizationWeight, type SpectralNormalizationArgs,

@@ -25,7 +25,7 @@ function strip(value: unknown, owner: string): unknown {
   const className = typeof node['class_name'] === 'string' ? node['class_name'] : '';
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(node)) {
-    if (/(_regularizer|_constraint)$/.test(key) && owner !== '') result[key] = null;
+    if (/(_regularizers?|_constraint)$/.test(key) && owner !== '') result[key] = null;
     else if (/_initializer$/.test(key) && DEFAULT_INITIALIZERS.has(owner)) continue;
     else result[key] = strip(item, key === 'config' ? className : '');
   }

@@ -106,7 +106,7 @@ function revivedTwin(layer: Layer): Layer | null {
 function withoutRegularizers(saved: unknown): unknown {
   if (Array.isArray(saved)) return saved.map(withoutRegularizers);
   if (typeof saved !== 'object' || saved === null) return saved;
-  return Object.fromEntries(Object.entries(saved).map(([key, value]) => [key, /regularizer$/i.test(key) ? null : withoutRegularizers(value)]));
+  return Object.fromEntries(Object.entries(saved).map(([key, value]) => [key, /regularizers?$/i.test(key) ? null : withoutRegularizers(value)]));
 }
 
 export const shapeList = (shapes: Shape | Shape[]): Shape[] => (Array.isArray(shapes[0]) ? (shapes as Shape[]) : [shapes as Shape]);

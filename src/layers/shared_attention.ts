@@ -8,6 +8,7 @@ import type { LayerVariable, Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../checks.js';
 import { activationOf, LAYER_OPTIONS, regularizerOf, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
 import { agree, fittingHeads, SHARE } from './attention_inputs.js';
+import { InnerRegularizers, type InnerRegularizer } from './inner_regularizers.js';
 import { OuterLayer, shapeList } from './outer_layer.js';
 import { stackLayers, type StackLayer } from './shared_attention_layers.js';
 
@@ -32,9 +33,11 @@ export interface SharedAttentionArgs extends LayerArgs {
   compact?: boolean;
   /** Of every kernel. */
   kernelRegularizer?: RegularizerIdentifier | null;
+  /** What layers inside have otherwise, as `getConfig` tells it after `attachRegularizer`. */
+  innerRegularizers?: InnerRegularizer[] | null;
 }
 
-const OPTIONS = ['numLayers', 'numHeads', 'units', 'policy', 'memoryPolicy', 'causal', 'dropout', 'activation', 'compact', 'kernelRegularizer', ...LAYER_OPTIONS] as const;
+const OPTIONS = ['numLayers', 'numHeads', 'units', 'policy', 'memoryPolicy', 'causal', 'dropout', 'activation', 'compact', 'kernelRegularizer', 'innerRegularizers', ...LAYER_OPTIONS] as const;
 
 /** Which layers' attention is shared. */
 export interface SharingPolicy {
@@ -79,8 +82,7 @@ function checkedLeaders(who: string, option: string, blocks: unknown, count: num
  * const y = sharedAttention({numLayers: 6, numHeads: 4, causal: true, policy: [2, 2, 2]}).apply(x);
  * ```
  *
- * Deviation from the paper: layers normalise what goes into them (pre-norm), which trains without warm-up. `kernelRegularizer` is saved; a regularizer attached to
- * a layer inside later trains, but is not saved with it.
+ * Deviation from the paper: layers normalise what goes into them (pre-norm), which trains without warm-up.
  *
  * When not to use it: where layers look at different places, sharing costs accuracy; `attentionSharing` measures it.
  */
@@ -95,6 +97,7 @@ export class SharedAttention extends OuterLayer {
   readonly activation: Activation;
   readonly compact: boolean;
   readonly kernelRegularizer: Regularizer | null;
+  readonly #regularizers: InnerRegularizers;
   #stack: StackLayer[] = [];
   #final: Layer | null = null;
   #policy: SharingPolicy;
@@ -115,6 +118,7 @@ export class SharedAttention extends OuterLayer {
     this.activation = activationOf(who, 'activation', args.activation ?? 'relu');
     this.compact = checkBoolean(who, 'compact', args.compact ?? false);
     this.kernelRegularizer = regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer);
+    this.#regularizers = new InnerRegularizers(who, args.innerRegularizers);
     const unshared = Array<number>(this.numLayers).fill(1);
     this.#policy = { policy: args.policy ?? unshared, memoryPolicy: args.memoryPolicy ?? unshared };
     this.#takePolicy(who);
@@ -153,10 +157,8 @@ export class SharedAttention extends OuterLayer {
 
   override build(inputShape: Shape | Shape[]): void {
     const shapes = this.#shapes(inputShape);
-    const { stack, final } = stackLayers(this, shapes[0], shapes[1] ?? null, (i) => ({
-      self: !this.compact || this.#leaders[i] === i,
-      memory: !this.compact || this.#memoryLeaders[i] === i,
-    }));
+    const uses = (i: number) => ({ self: !this.compact || this.#leaders[i] === i, memory: !this.compact || this.#memoryLeaders[i] === i });
+    const { stack, final } = stackLayers(this, shapes[0], shapes[1] ?? null, uses, this.#regularizers);
     this.#stack = stack;
     this.#final = final;
     this.innerLayers = [...stack.flatMap((layer) => layer.all), final];
@@ -266,6 +268,7 @@ export class SharedAttention extends OuterLayer {
       activation: this.activation.getClassName(),
       compact: this.compact,
       kernelRegularizer: serialized(this.kernelRegularizer),
+      innerRegularizers: this.#regularizers.config(),
     };
   }
 }

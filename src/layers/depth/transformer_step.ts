@@ -3,7 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { shownShape } from '../../checks.js';
-import { variableOf, type Layer } from '../../host.js';
+import { variableOf, type Layer, type Regularizer } from '../../host.js';
 import { multiHeadAttention, type MultiHeadAttention } from '../multi_head_attention.js';
 import { applied, builtFor } from '../outer_layer.js';
 import { quickLayerNormalization } from '../quick_layer_normalization.js';
@@ -45,13 +45,15 @@ export class TransformerStep {
   constructor(settings: UniversalSettings) {
     const { units, numHeads, hiddenUnits, decoder, causal, transition, dropout } = settings;
     this.#settings = settings;
-    this.attention = multiHeadAttention({ numHeads, dropout, causal, name: 'attention' });
-    this.memoryAttention = decoder ? multiHeadAttention({ numHeads, dropout, outputDim: units, name: 'memory_attention' }) : null;
+    const kernelRegularizer = settings.kernelRegularizer as never;
+    this.attention = multiHeadAttention({ numHeads, dropout, causal, kernelRegularizer, name: 'attention' });
+    this.memoryAttention = decoder ? multiHeadAttention({ numHeads, dropout, outputDim: units, kernelRegularizer, name: 'memory_attention' }) : null;
+    const dense = (args: { units: number; activation?: 'relu'; name: string }) => layers.dense({ ...args, kernelInitializer: 'glorotUniform', kernelRegularizer });
     this.#norms = ['attention_norm', ...(decoder ? ['memory_norm'] : []), 'transition_norm'].map((name) => quickLayerNormalization({ name }));
     this.#dense =
       transition instanceof layers.Layer
         ? [transition]
-        : [layers.dense({ units: hiddenUnits, activation: 'relu', kernelInitializer: 'glorotUniform', name: 'transition_in' }), layers.dense({ units, kernelInitializer: 'glorotUniform', name: 'transition_out' })];
+        : [dense({ units: hiddenUnits, activation: 'relu', name: 'transition_in' }), dense({ units, name: 'transition_out' })];
   }
 
   get layers(): Layer[] {
@@ -93,7 +95,8 @@ export class TransformerStep {
 }
 
 /** A gate for highway and skip recurrences: closed by its bias at first, so that depth begins as a small change. */
-export const gateLayer = (units: number): Layer => layers.dense({ units, activation: 'sigmoid', biasInitializer: initializers.constant({ value: -1 }), name: 'gate' });
+export const gateLayer = (units: number, kernelRegularizer: Regularizer | null): Layer =>
+  layers.dense({ units, activation: 'sigmoid', biasInitializer: initializers.constant({ value: -1 }), kernelRegularizer: kernelRegularizer as never, name: 'gate' });
 
 /** Its kernel begins at zero: then its bias alone says how deep all positions begin. */
 export const haltingLayer = (bias: number): Layer => layers.dense({ units: 1, activation: 'sigmoid', kernelInitializer: 'zeros', biasInitializer: initializers.constant({ value: bias }), name: 'halting' });

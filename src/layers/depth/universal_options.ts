@@ -1,8 +1,9 @@
 /** What a Universal Transformer is made with, checked. */
 import { layers } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT } from '../../checks.js';
-import { LAYER_OPTIONS, type Layer, type LayerArgs } from '../../host.js';
+import { LAYER_OPTIONS, regularizerOf, type Layer, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../../host.js';
 import { fittingHeads, SHARE } from '../attention_inputs.js';
+import type { InnerRegularizer } from '../inner_regularizers.js';
 import type { Combination } from './adaptive_computation.js';
 import { SIGNALS, type Signal } from './signals.js';
 
@@ -49,11 +50,15 @@ export interface UniversalTransformerArgs extends LayerArgs {
   dropout?: number;
   /** Whether the gradient computes the insides of a step again instead of keeping them. Default false. */
   checkpointing?: boolean;
+  /** Of every kernel of attention, dense transition and gate; not of the halting unit, whose kernel begins at zero, nor of a transition of your own. */
+  kernelRegularizer?: RegularizerIdentifier | null;
+  /** What layers inside have otherwise, as `getConfig` tells it after `attachRegularizer`. */
+  innerRegularizers?: InnerRegularizer[] | null;
 }
 
 const OPTIONS = [
   'units', 'numHeads', 'steps', 'hiddenUnits', 'decoder', 'causal', 'transition', 'recurrence', 'adaptive', 'positionSignal', 'stepSignal', 'maxLength', 'dropout',
-  'checkpointing', ...LAYER_OPTIONS,
+  'checkpointing', 'kernelRegularizer', 'innerRegularizers', ...LAYER_OPTIONS,
 ] as const; // prettier-ignore
 
 export const RECURRENCES = ['basic', 'highway', 'skip', 'act'] as const;
@@ -74,6 +79,7 @@ export interface UniversalSettings {
   maxLength: number | null;
   dropout: number;
   checkpointing: boolean;
+  kernelRegularizer: Regularizer | null;
 }
 
 export function universalSettings(who: string, args: UniversalTransformerArgs): UniversalSettings {
@@ -100,6 +106,7 @@ export function universalSettings(who: string, args: UniversalTransformerArgs): 
     maxLength: args.maxLength == null ? null : checkNumber(who, 'maxLength', args.maxLength, integerAtLeast(1)),
     dropout: checkNumber(who, 'dropout', args.dropout ?? 0, SHARE),
     checkpointing: checkBoolean(who, 'checkpointing', args.checkpointing ?? false),
+    kernelRegularizer: regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer),
   }; // prettier-ignore
 }
 

@@ -12,6 +12,7 @@ import { revivedLayer, serialized, variableOf, type Layer } from '../../host.js'
 import { lookingOn } from '../../solvers/looking.js';
 import { checkMask } from '../attention_inputs.js';
 import { activeCache } from '../decoding_cache.js';
+import { InnerRegularizers } from '../inner_regularizers.js';
 import { applied, builtFor, OuterLayer, shapeList } from '../outer_layer.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
 import { learnedRow, sinusoids } from './signals.js';
@@ -73,6 +74,7 @@ export class UniversalTransformer extends OuterLayer {
   readonly #step: TransformerStep;
   /** Of the recurrence: a gate, or the halting unit. */
   readonly #unit: Layer | null;
+  readonly #regularizers: InnerRegularizers;
   #positions: LayerVariable | null = null;
   #steps: LayerVariable | null = null;
   #ponder: Tensor | null = null;
@@ -82,11 +84,14 @@ export class UniversalTransformer extends OuterLayer {
     const who = 'UniversalTransformer';
     const settings = universalSettings(who, args);
     const step = new TransformerStep(settings);
-    const unit = settings.adaptive !== null ? haltingLayer(settings.adaptive.haltingBias) : settings.recurrence === 'basic' ? null : gateLayer(settings.units);
+    const unit = settings.adaptive !== null ? haltingLayer(settings.adaptive.haltingBias) : settings.recurrence === 'basic' ? null : gateLayer(settings.units, settings.kernelRegularizer);
     super(who, args, [...step.layers, ...(unit === null ? [] : [unit])]);
     this.#settings = settings;
     this.#step = step;
     this.#unit = unit;
+    this.#regularizers = new InnerRegularizers(who, args.innerRegularizers);
+    // A transition of the user's tells of its own.
+    this.#regularizers.give(this.innerLayers.filter((layer) => layer !== settings.transition));
     this.supportsMasking = true;
   }
 
@@ -242,12 +247,14 @@ export class UniversalTransformer extends OuterLayer {
   }
 
   override getConfig(): serialization.ConfigDict {
-    const { transition, adaptive, ...settings } = this.#settings;
+    const { transition, adaptive, kernelRegularizer, ...settings } = this.#settings;
     return {
       ...super.getConfig(),
       ...settings,
       transition: typeof transition === 'string' ? transition : serialized(transition),
       adaptive: adaptive === null ? null : { ...adaptive },
+      kernelRegularizer: serialized(kernelRegularizer),
+      innerRegularizers: this.#regularizers.config(),
     } as serialization.ConfigDict;
   }
 

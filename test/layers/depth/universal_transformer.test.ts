@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { input, layers, loadLayersModel, model as functional, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, layers, loadLayersModel, model as functional, regularizers, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it, vi } from 'vitest';
 import {
   attachRegularizer, compressModel, decodeModelArtifacts, deqLayer, encodeModelArtifacts, fixedPointIteration, gmmPrior, haltingMonitor, hashedDense, klMergeQuantization, multiHeadAttention,
@@ -24,7 +24,9 @@ describe('universalTransformer keeps the contract', () => {
       create: universalTransformer,
       args: {
         ...small, causal: true, recurrence: 'act', adaptive: { combine: 'interpolated', haltingBias: -1, epsilon: 0.05, ponderWeight: 0.001 },
-        positionSignal: 'learned', stepSignal: 'learned', maxLength: 5, decoder: false, dropout: 0, checkpointing: true, transition: 'dense', name: 'contract_universal',
+        positionSignal: 'learned', stepSignal: 'learned', maxLength: 5, decoder: false, dropout: 0, checkpointing: true, transition: 'dense',
+        kernelRegularizer: regularizers.l2({ l2: 1e-4 }), innerRegularizers: [{ regularizer: null, slots: [{ name: 'attention', slot: 'queryRegularizer' }] }],
+        name: 'contract_universal',
       } as UniversalTransformerArgs,
       inputShape: [5, 4], parameters: PARAMETERS + 5 + 20 + 12, masking: 'passes',
     })); // prettier-ignore
