@@ -14,6 +14,7 @@ import { attention, attentionWeights, joinHeads, seenOf, splitHeads, weightedVal
 import { planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
 import { projected } from './attention_projection.js';
 import { activeCache } from './decoding_cache.js';
+import { RepeatedCalls } from './repeated_calls.js';
 
 export interface MultiHeadAttentionArgs extends LayerArgs {
   /** Number of heads. Integer ≥ 1. Required. */
@@ -128,6 +129,7 @@ export class MultiHeadAttention extends layers.Layer {
   /** [numHeads · valueDim, outputDim] */
   outputKernel: LayerVariable | null = null;
   outputBias: LayerVariable | null = null;
+  readonly #calls = new RepeatedCalls();
 
   constructor(args: MultiHeadAttentionArgs) {
     super(args ?? {});
@@ -180,17 +182,24 @@ export class MultiHeadAttention extends layers.Layer {
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor | Tensor[] {
-    return tfc.tidy(() => {
-      this.invokeCallHook(inputs, kwargs);
-      const { query, key, value, mask, maps } = splitInputs(this, [inputs].flat());
-      const seen = { mask, padding: keyPadding(kwargs['mask'], key, query) };
-      const training = kwargs['training'] === true;
-      if (maps === undefined && !this.outputMaps && !(training && this.dropout > 0)) return this.#direct(query, key, value, seen);
-      const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, seen);
-      const output = this.attend(weights, value, training);
-      // A copy of the handle: the host disposes of what passes along the graph.
-      return this.outputMaps ? [output, tfc.clone(weights)] : output;
-    });
+    this.invokeCallHook(inputs, kwargs);
+    const given = [inputs].flat();
+    const training = kwargs['training'] === true;
+    const outputs = () => tfc.tidy(() => this.#outputs(given, kwargs['mask'], training));
+    if (!this.outputMaps) return outputs()[0];
+    const masks = [kwargs['mask'] as Tensor | null | undefined | (Tensor | null)[]].flat().filter((mask) => mask != null);
+    return this.#calls.answer([...given, ...masks], this.weights, training, outputs);
+  }
+
+  /** The output, and with `outputMaps` the maps. */
+  #outputs(inputs: Tensor[], hostMask: unknown, training: boolean): Tensor[] {
+    const { query, key, value, mask, maps } = splitInputs(this, inputs);
+    const seen = { mask, padding: keyPadding(hostMask, key, query) };
+    if (maps === undefined && !this.outputMaps && !(training && this.dropout > 0)) return [this.#direct(query, key, value, seen)];
+    const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, seen);
+    const output = this.attend(weights, value, training);
+    // A copy of the handle: the host disposes of what passes along the graph.
+    return this.outputMaps ? [output, tfc.clone(weights)] : [output];
   }
 
   /** What maps are made with; none with `mapsInput`. */

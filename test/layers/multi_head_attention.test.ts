@@ -3,7 +3,7 @@ import { initializers, input, layers, model as functionalModel, regularizers, ty
 import { describe, expect, it } from 'vitest';
 import { multiHeadAttention, type MultiHeadAttentionArgs } from '../../src/layers/multi_head_attention.js';
 import { tiedEmbedding } from '../../src/layers/tied_embedding.js';
-import { expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
+import { alive, expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
 import { layerContract } from '../contract/layer_contract.js';
 import { onGpu } from '../helpers.js';
 import { missingKernelsForThisTest } from '../stock_kernels.js';
@@ -122,6 +122,28 @@ describe('multiHeadAttention', () => {
   });
 
   const EPOCHS = onGpu ? 4 : 25;
+
+  it('computes its maps once for both outputs, in prediction as in training', async () => {
+    const x = input({ shape: [3, 4] });
+    const [y, maps] = multiHeadAttention({ numHeads: 2, dropout: 0.5, outputMaps: true, name: 'maps_once' }).apply(x) as SymbolicTensor[];
+    const z = multiHeadAttention({ numHeads: 2, mapsInput: true }).apply([y, maps]) as SymbolicTensor;
+    const [alone, both] = [functionalModel({ inputs: x, outputs: y }), functionalModel({ inputs: x, outputs: [y, maps] })];
+    const given = seeded([2, 3, 4], 1);
+    const kernels = async (run: () => tf.Tensor | tf.Tensor[]) => (await tf.profile(async () => tf.dispose(run()))).kernels.map(({ name }) => name).sort();
+    const softmaxes = (names: string[]) => names.filter((name) => name === 'Softmax').length;
+    const products = (names: string[]) => names.filter((name) => /MatMul/.test(name)).length;
+    const once = await kernels(() => alone.predict(given));
+    const twice = await kernels(() => both.predict(given));
+    expect([softmaxes(twice), products(twice)]).toEqual([1, products(once)]);
+    const shared = functionalModel({ inputs: x, outputs: z });
+    expect(softmaxes(await kernels(() => shared.predict(given)))).toBe(1);
+    expect(softmaxes(await kernels(() => tf.tidy(() => shared.apply(given, { training: true }) as tf.Tensor)))).toBe(1);
+    shared.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+    await shared.trainOnBatch(given, given);
+    const before = alive();
+    await shared.trainOnBatch(given, given);
+    expect(alive()).toEqual(before);
+  });
 
   it('learns which position to copy from', async () => {
     missingKernelsForThisTest();
