@@ -239,11 +239,11 @@ export function compiledOutputs(model: tfl.LayersModel): CompiledOutput[] | null
   });
 }
 
-/** Whether `fit` or `fitDataset` is under way on this model. The host takes the mark back also when they fail. */
-export const isTraining = (model: tfl.LayersModel): boolean => trainedModel(model)['isTraining'] === true;
-
-/** Tells whether the fit that is under way now still is; a later one of the same model, after this has failed, is another. */
-export function thisFit(model: tfl.LayersModel): () => boolean {
+/**
+ * Tells whether the `fit` or `fitDataset` that is under way on this model goes on. The host ends its mark also where they fail, and makes a history for
+ * each, so that a later one is not taken for it.
+ */
+export function presentFit(model: tfl.LayersModel): () => boolean {
   const inside = trainedModel(model);
   const { history } = inside;
   return () => inside['isTraining'] === true && inside['history'] === history;

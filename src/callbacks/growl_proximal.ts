@@ -5,11 +5,12 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, POSITIVE } from '../checks.js';
-import { checkSameHost, isTraining, learningRateOf, variableOf } from '../host.js';
+import { checkSameHost, learningRateOf, presentFit, variableOf } from '../host.js';
 import { growlWeights, takesPart, type GovernedWeight } from '../regularizers/attach.js';
 import { owlPenalty, rowFactors } from '../regularizers/growl_prox.js';
 import type { RowLayout } from '../regularizers/growl_rows.js';
 import { rowNormsOf, type GrOWL } from '../regularizers/growl.js';
+import { checkStages, joinFit, type FitParams } from './growl_stages.js';
 import { WeightGuard } from './weight_guard.js';
 
 export interface GrOWLProximalArgs {
@@ -61,6 +62,8 @@ const WHO = 'growlProximal';
  * A step that would leave a layer too few rows is not taken: `fit` rejects, naming the layer, with the weights of before the step.
  * Weights that are not finite are put back as they were at the end of the last good epoch.
  *
+ * One in a fit, and without `rowTying`, which has a fit of its own afterwards.
+ *
  * What was pruned is told from the weights alone (rows of zeros), so that a model saved and loaded goes on where it was. Cost per
  * epoch: reads n norms per kernel, O(n log n), one pass over the kernel; per batch, once rows are dead, one more pass.
  */
@@ -93,9 +96,15 @@ export class GrOWLProximal extends tfl.Callback {
     this.onTrainEnd = this.onTrainEnd.bind(this);
   }
 
+  override setParams(params: FitParams): void {
+    super.setParams(params);
+    joinFit(params, WHO);
+  }
+
   override async onTrainBegin(): Promise<void> {
     const model = this.model as tfl.LayersModel | undefined;
     checkSameHost(WHO, model);
+    checkStages(WHO, this.params);
     const carried = growlWeights(model);
     if (carried.length === 0) {
       throw new Error(`${WHO}: no layer of the model has a growl penalty. Give it as kernelRegularizer of a layer, or call attachRegularizer(model, growl({…}), {layers: […]}).`);
@@ -114,13 +123,16 @@ export class GrOWLProximal extends tfl.Callback {
     });
     const norms = await this.#norms();
     for (const [t, target] of this.#targets.entries()) {
+      const row = norms[t].findIndex((norm) => !Number.isFinite(norm));
+      if (row >= 0) throw new Error(`${WHO}: row ${row} of layer '${target.entry.layer.name}' is not finite. Train it again, or put good weights back, before shrinking rows.`);
       target.live = Float32Array.from(norms[t], (norm) => (norm <= this.#epsilon ? 0 : 1));
       this.#checkAlive(target, target.live, 'has', 'Start from weights that are not zero.');
     }
     this.#guard?.dispose();
     this.#guard = new WeightGuard(WHO, model);
-    // Only while this fit runs; the host ends that also where the fit fails.
-    for (const { entry } of this.#targets) entry.prior.hold(() => isTraining(model));
+    // Only while this fit runs, also where it fails.
+    const goesOn = presentFit(model);
+    for (const { entry } of this.#targets) entry.prior.hold(goesOn);
   }
 
   override async onBatchEnd(): Promise<void> {

@@ -5,11 +5,12 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNames, checkNumber, describe, integerAtLeast, POSITIVE, warnOnce } from '../checks.js';
-import { checkSameHost, isBiasSlot, placedLayers, regularizerSlots, thisFit, variableOf, type Layer, type LayerVariable } from '../host.js';
+import { checkSameHost, isBiasSlot, placedLayers, presentFit, regularizerSlots, variableOf, type Layer, type LayerVariable } from '../host.js';
 import { growlWeights } from '../regularizers/attach.js';
 import type { GrOWL } from '../regularizers/growl.js';
 import { fromRows, hasRows, rowLayout, toRows, type RowGrouping, type RowLayout } from '../regularizers/growl_rows.js';
 import { affinityPropagation, MAX_ITEMS, rowSimilarity } from './affinity_propagation.js';
+import { checkStages, joinFit, type FitParams } from './growl_stages.js';
 import { clustersOf, equalRows, liveRows, spreadRows, stepRows, type RowClusters } from './row_clusters.js';
 import { shareGradients, type Aggregation } from './shared_gradients.js';
 
@@ -82,7 +83,8 @@ const owners = new WeakMap<tfc.Tensor, RowTying>();
  * tying.report;   // [{layer: 'dense', rows: 784, dead: 520, clusters: 71, …}]
  * ```
  *
- * Compile the model anew before, as above: what an optimizer remembers of rows from before they were tied differs. Leave `growlProximal` out of this stage. As in the authors' second stage there is no penalty: `growl`
+ * Compile the model anew before, as above: what an optimizer remembers of rows from before they were tied differs. With `growlProximal` in the same fit
+ * it is an error. As in the authors' second stage there is no penalty: `growl`
  * regularizers of the model add 0 to the loss while this callback is at work.
  *
  * Clustering by a library: `cluster: (_, rows) => kmeans(rows.map((r) => Array.from(r)), 60, {seed: 1}).clusters` (ml-kmeans), or
@@ -135,9 +137,15 @@ export class RowTying extends tfl.Callback {
     this.onTrainEnd = this.onTrainEnd.bind(this);
   }
 
+  override setParams(params: FitParams): void {
+    super.setParams(params);
+    joinFit(params, WHO);
+  }
+
   override async onTrainBegin(): Promise<void> {
     const model = this.model as tfl.LayersModel | undefined;
     checkSameHost(WHO, model);
+    checkStages(WHO, this.params);
     const targets: Target[] = [];
     const report: TiedLayer[] = [];
     for (const { layer, weight, layout } of this.#kernels(model)) {
@@ -163,8 +171,9 @@ export class RowTying extends tfl.Callback {
       write(target);
     }
     this.#held = growlWeights(model).map(({ prior }) => prior);
-    const lasts = thisFit(model);
-    for (const prior of this.#held) prior.hold(lasts);
+    // Only while this fit runs, also where it fails.
+    const goesOn = presentFit(model);
+    for (const prior of this.#held) prior.hold(goesOn);
     if (this.#every === 'batch') this.#endSharing = targets.filter((_, t) => report[t].tied).map(({ weight, layout: { outer, inner }, shared }) => shareGradients(model, [{ weight, outer, inner, groups: shared.labels }], shared.clusters, this.#aggregation));
   }
 

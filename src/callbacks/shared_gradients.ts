@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedTensorMap, Tensor } from '@tensorflow/tfjs-core';
 import type * as tfl from '@tensorflow/tfjs-layers';
-import { thisFit, variableOf } from '../host.js';
+import { presentFit, variableOf } from '../host.js';
 import { changeGradients } from '../host_gradients.js';
 import { gatherRows, scatterAddRows } from '../kernels/segment_sum/index.js';
 
@@ -38,7 +38,7 @@ export function shareGradients(model: tfl.LayersModel, kernels: readonly Grouped
     const shared = tfc.mul(sums.reduce((a, b) => tfc.add(a, b)), scale); // prettier-ignore
     return Object.fromEntries(present.map(({ kernel, ids, gradient }) => [variableOf(kernel.weight).name, kernelOf(gatherRows(shared, ids), kernel, gradient.shape)]));
   };
-  const lasts = thisFit(model);
+  const lasts = presentFit(model);
   const dispose = (): void => tfc.dispose([...ids, scale]);
   const end = changeGradients(model, change, () => {
     if (lasts()) return true;

@@ -151,6 +151,29 @@ describe('growlProximal', () => {
     expect((await fit(model, x, y, [])).history['loss'][0]).toBeCloseTo(ofData + penalty, 4);
   });
 
+  it('leaves the penalty in the fit after one that another callback broke off', async () => {
+    const { model, x, y } = setUp({ lambda1: 1 }, tf.train.sgd(0));
+    class Break extends Callback {
+      override async onBatchEnd() {
+        throw new Error('broken off');
+      }
+    }
+    const [ofData] = await (model.evaluate(x, y) as tf.Scalar).data();
+    const penalty = (await normsOf(model)).reduce((a, b) => a + b, 0);
+    await expect(fit(model, x, y, [growlProximal(), new Break()])).rejects.toThrow('broken off');
+    expect((await fit(model, x, y, [])).history['loss'][0]).toBeCloseTo(ofData + penalty, 4);
+  });
+
+  it('names the layer and row of a weight that is not finite, before it begins', async () => {
+    for (const bad of [NaN, Infinity]) {
+      const { model, x, y } = setUp({ lambda1: 1 }, tf.train.sgd(0.1));
+      const weights = await kernel(model);
+      weights[2 * 6 + 1] = bad;
+      model.setWeights([tf.tensor2d(weights, [8, 6]), ...model.getWeights().slice(1)]);
+      await expect(fit(model, x, y, [growlProximal()])).rejects.toThrow("growlProximal: row 2 of layer 'first' is not finite. Train it again, or put good weights back, before shrinking rows.");
+    }
+  });
+
   it('goes on after a save and a load: dead rows stay dead', async () => {
     const { model, x, y } = setUp({ lambda1: 0.2, lambda2: 0.04 }, tf.train.sgd(0.1));
     await fit(model, x, y, [growlProximal({ minLiveRows: 1 })], 40);

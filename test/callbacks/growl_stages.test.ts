@@ -58,6 +58,25 @@ describe('both stages of GrOWL', () => {
     expect(history['loss'].at(-1)).toBeLessThan(history['loss'][0] as number);
   });
 
+  it('are two fits: in one, in either order, it is an error before a weight has moved; alone each works afterwards', async () => {
+    const model = sequential({ layers: [layers.dense({ units: 5, inputShape: [ROWS], name: 'first', kernelInitializer: glorot(6), kernelRegularizer: growl({ lambda1: 0.01 }) })] });
+    model.compile({ optimizer: tf.train.sgd(0.01), loss: 'meanSquaredError' });
+    const [x, y] = [seeded([16, ROWS], 8), seeded([16, 5], 9)];
+    const before = await valuesOf(model, 'first');
+    const [shrink, tie] = [growlProximal(), rowTying({ cluster: alternately })];
+    const both = /growlProximal and rowTying are in one fit.* Use two fits, one after the other: the first with callbacks: \[growlProximal\(\)\], the second with callbacks: \[rowTying\(\)\]\./;
+    await expect(fit(model, x, y, [shrink, tie], 1)).rejects.toThrow(both);
+    await expect(fit(model, x, y, [tie, shrink], 1)).rejects.toThrow(both);
+    for (const second of [growlProximal(), shrink]) await expect(fit(model, x, y, [shrink, second], 1)).rejects.toThrow('growlProximal: this fit has growlProximal 2 times, and each step would be taken as often. Leave one in');
+    expect(Array.from(await valuesOf(model, 'first'))).toEqual(Array.from(before));
+    // Nothing of those fits is left, nor of ones that succeeded.
+    await fit(model, x, y, [shrink], 1);
+    await fit(model, x, y, [shrink], 1);
+    await fit(model, x, y, [tie], 1);
+    expect(new Set(equalRows(await valuesOf(model, 'first'), ROWS)).size).toBe(2);
+    await fit(model, x, y, [tie], 1);
+  });
+
   it('resume after a save and a load as if there had been no stop', async () => {
     const made = () => {
       const model = sequential({
