@@ -8,7 +8,7 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 import { checkBoolean, checkKeys } from '../checks.js';
 import { checkSameHost } from '../host.js';
 import { rebuild } from './rebuild.js';
-import { kernelOf, unitLinks, type Kernel, type UnitLink } from './unit_graph.js';
+import { kernelOf, nestedReaders, unitLinks, type Kernel, type UnitLink } from './unit_graph.js';
 
 export interface RemoveDeadUnitsArgs {
   /**
@@ -42,7 +42,7 @@ const WHO = 'removeDeadUnits';
  * Removes units of dense layers and channels of 1-D and 2-D convolutions that only rows of zeros read, with their biases and their
  * entries in batch normalisations on the way; then what those alone had read, and so on back. Sees through activations, dropout,
  * pooling, padding, upsampling and Flatten. Does not touch units that several layers read, model outputs, units before a softmax, or
- * what stands behind layers of other kinds: the report says why. At least one unit stays in a layer.
+ * what stands behind layers of other kinds, or is inside of a nested model or wrapper: the report says why. At least one unit stays in a layer.
  *
  * ```js
  * const {model: small, keptInputs} = await removeDeadUnits(model, {inputs: true});
@@ -82,6 +82,12 @@ export async function removeDeadUnits(model: tfl.LayersModel, args: RemoveDeadUn
     for (const layer of between) columns.set(layer.name, kept);
     if (maker!.getClassName() === 'InputLayer') keptInputs[maker!.name] = kept;
     else columns.set(maker!.name, kept);
+  }
+  for (const { reader, around } of nestedReaders(model)) {
+    const kernel = await kernelOf(reader);
+    const dead = kernel.rows - unitsRead(kernel, 1, null).length;
+    const why = `it is inside of ${around.getClassName()} '${around.name}'; only layers of the model itself are made smaller`;
+    if (dead > 0) removed.push({ layer: reader.name, units: kernel.rows, removed: 0, why });
   }
   const smaller = await rebuild(
     model,

@@ -1,6 +1,6 @@
 /** Which layers of a plain feed-forward model feed which: what it takes to see which units nobody reads. */
 import * as tfl from '@tensorflow/tfjs-layers';
-import { variableOf, type Layer } from '../host.js';
+import { placedLayers, variableOf, type Layer } from '../host.js';
 
 /** Layers with a kernel `[…, inputs, outputs]` whose last axis are their outputs. */
 const KERNEL_LAYERS = ['Dense', 'Conv1D', 'Conv2D'];
@@ -56,6 +56,10 @@ export function unitLinks(model: tfl.LayersModel): UnitLink[] {
   const outputs = new Set(model.outputs.map(({ sourceLayer }) => sourceLayer));
   return model.layers.filter(isKernelLayer).reverse().map((reader) => follow(reader, outputs));
 }
+
+/** Dense and convolution layers inside of models and wrappers, and what is around each: no unit of theirs can be followed. */
+export const nestedReaders = (model: tfl.LayersModel): { reader: Layer; around: Layer }[] =>
+  placedLayers(model).filter(({ layer, path }) => path.length > 1 && isKernelLayer(layer)).map(({ layer, path }) => ({ reader: layer, around: path[0] })); // prettier-ignore
 
 function follow(reader: Layer, outputs: Set<Layer>): UnitLink {
   const between: Layer[] = [];

@@ -115,6 +115,22 @@ describe('removeDeadUnits', () => {
     expect(removed).toContainEqual({ layer: 'other', units: 4, removed: 0, why: "Dense 'shared' is read elsewhere too" });
   });
 
+  it('leaves nested models and wrapped layers as they are, and says why', async () => {
+    const inner = randomise(sequential({ name: 'nested', layers: [dense(4, 'first', { inputShape: [3] }), dense(2, 'second')] }));
+    setRows(inner, 'second', (r) => (r === 1 ? null : r));
+    const within = layers.dense({ units: 2, name: 'within' });
+    const model = sequential({ layers: [inner, layers.repeatVector({ n: 2 }), layers.timeDistributed({ layer: within, name: 'around' })] });
+    within.setWeights([tf.tensor2d([1, 2, 0, 0], [2, 2]), ...within.getWeights().slice(1)]);
+    const { removed, parametersAfter, parametersBefore, model: small } = await removeDeadUnits(model);
+    expect(removed).toEqual([
+      { layer: 'second', units: 4, removed: 0, why: "it is inside of Sequential 'nested'; only layers of the model itself are made smaller" },
+      { layer: 'within', units: 2, removed: 0, why: "it is inside of TimeDistributed 'around'; only layers of the model itself are made smaller" },
+    ]);
+    expect(parametersAfter).toBe(parametersBefore);
+    const x = seeded([5, 3], 1);
+    expect(relativeError(await predicted(small, x), await predicted(model, x))).toBeLessThan(1e-6);
+  });
+
   it('refuses options that it does not know', async () => {
     await expect(removeDeadUnits(sequential({ layers: [dense(1, 'one', { inputShape: [1] })] }), { input: true } as object)).rejects.toThrow("removeDeadUnits: unknown option 'input'. Did you mean 'inputs'?");
     await expect(removeDeadUnits({} as LayersModel)).rejects.toThrow('removeDeadUnits: expected a tf.LayersModel, got object.');
