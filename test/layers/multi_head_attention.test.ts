@@ -2,11 +2,13 @@ import * as tf from '@tensorflow/tfjs-core';
 import { initializers, input, layers, model as functionalModel, regularizers, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { multiHeadAttention, type MultiHeadAttentionArgs } from '../../src/layers/multi_head_attention.js';
+import { joinHeads } from '../../src/layers/attention.js';
 import { tiedEmbedding } from '../../src/layers/tied_embedding.js';
 import { alive, expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
 import { layerContract } from '../contract/layer_contract.js';
 import { onGpu } from '../helpers.js';
 import { missingKernelsForThisTest } from '../stock_kernels.js';
+import golden from '../fixtures/attention.json' with { type: 'json' };
 
 const every: MultiHeadAttentionArgs = {
   numHeads: 2, keyDim: 3, valueDim: 2, outputDim: 5, dropout: 0.1, causal: true, maskInput: false, mapsInput: false, outputMaps: false, useBias: true,
@@ -44,6 +46,37 @@ describe('multiHeadAttention', () => {
     const p = 1 / (1 + Math.exp(-1 / Math.SQRT2));
     const q = 1 / (1 + Math.exp(-4 / Math.SQRT2));
     expectNear('output', await one(model, tf.tensor3d([[[1, 0], [0, 2]]])).data(), [p, 2 * (1 - p), 1 - q, 2 * q], 1e-6);
+  });
+
+  // The reference's heads joined, through identity kernels.
+  describe.each(golden.cases.attention.map((known, i) => ({ i, known })))('gives the outputs and weights of the reference for its heads (case $i)', ({ known }) => {
+    const four = (values: unknown) => tf.tensor4d(values as number[][][][]);
+    const [batch, heads, time, depth] = [known.query.length, known.query[0].length, known.query[0][0].length, known.query[0][0][0].length];
+    const width = heads * depth;
+    const run = (args: Partial<MultiHeadAttentionArgs>, ...also: tf.Tensor[]): tf.Tensor[] => {
+      const shapes = [...Array<number[]>(3).fill([time, width]), ...also.map(({ shape }) => shape.slice(1))];
+      const { layer, model } = made({ numHeads: heads, useBias: false, ...args }, shapes);
+      layer.setWeights(layer.getWeights().map(() => tf.eye(width)));
+      return [model.predict([...[known.query, known.key, known.value].map((each) => joinHeads(four(each))), ...also])].flat();
+    };
+    const expectOutput = async (got: tf.Tensor, output: unknown) => expectNear('output', await got.data(), await joinHeads(four(output)).data(), 1e-5);
+    const expectMaps = async (got: tf.Tensor, weights: unknown) => expectNear('weights', await got.data(), await four(weights).data(), 1e-5);
+
+    it('whole', async () => {
+      expect(heads).toBeGreaterThan(1);
+      await expectOutput(run({})[0], known.output);
+      const [output, maps] = run({ outputMaps: true });
+      await expectOutput(output, known.output);
+      await expectMaps(maps, known.weights);
+    });
+
+    it('masked and causal', async () => {
+      const mask = tf.tensor2d((known.paddingMask as unknown as boolean[][]).flat().map(Number), [batch, time]);
+      await expectOutput(run({ causal: true, maskInput: true }, mask)[0], known.causalPaddedOutput);
+      const [output, maps] = run({ causal: true, maskInput: true, outputMaps: true }, mask);
+      await expectOutput(output, known.causalPaddedOutput);
+      await expectMaps(maps, known.causalPaddedWeights);
+    });
   });
 
   it('hides the padding that the host’s mask tells of, and hands the mask on', async () => {

@@ -155,6 +155,7 @@ describe('recurrentDepth', () => {
       [{ layer: one(), layers: two() }, 'expected either layer or layers, got both'],
       [{}, 'expected either layer or layers, got neither'],
       [{ layers: [one(), one()] }, "two of its layers are named 'one'"],
+      [{ layer: one(), inferenceSteps: 0 }, 'RecurrentDepth: inferenceSteps must be an integer ≥ 1, got 0.'],
       [{ layer: one(), stepSignal: 'learned', steps: 2, inferenceSteps: 3 }, 'inferenceSteps is 3, but a learned signal exists for 2 steps only'],
       [{ layer: {} as never }, 'expected layers or models, got Object'],
     ];
