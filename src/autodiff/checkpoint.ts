@@ -79,7 +79,9 @@ export function checkpointed(steps: readonly ChainStep[], state: readonly Tensor
     };
     return { value: joined(end.map((part) => (part.id < mark ? tfc.clone(part) : part))), gradFunc };
   })(...[...state, ...inputs, ...variables]);
-  return parted(value, last as Tensor[]);
+  const parts = parted(value, last as Tensor[]);
+  if (parts.length > 1) value.dispose();
+  return parts;
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0);

@@ -10,5 +10,8 @@ export const joined = (parts: readonly Tensor[]): Tensor =>
 export function parted(whole: Tensor, like: readonly Tensor[]): Tensor[] {
   if (like.length === 1) return [whole];
   const sizes = like.map(({ size }) => size);
-  return tfc.split(whole, sizes).map((part, i) => tfc.reshape(part, like[i].shape));
+  const flat = tfc.split(whole, sizes);
+  const parts = flat.map((part, i) => tfc.reshape(part, like[i].shape));
+  tfc.dispose(flat);
+  return parts;
 }

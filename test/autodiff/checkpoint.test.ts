@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { checkpointed, type ChainStep } from '../../src/autodiff/checkpoint.js';
 import { linearize, pulledBack } from '../../src/autodiff/linearize.js';
 import { withFixedDraws } from '../../src/autodiff/fixed_draws.js';
-import { expectNear, seeded } from '../contract/fixtures.js';
+import { expectNear, peakBytes, seeded } from '../contract/fixtures.js';
 
 let before = 0;
 beforeEach(() => {
@@ -125,11 +125,7 @@ describe('checkpointed', () => {
     const [w, v] = weights([16, 64], [64, 16]);
     const steps = Array<ChainStep>(12).fill(([h]) => [tf.add(h, tf.tanh(product(tf.sigmoid(product(h, w)), v)))]);
     const x = seeded([64, 16], 1);
-    const peak = async (run: () => tf.Tensor) => {
-      const start = tf.memory().numBytes;
-      const { peakBytes } = await tf.profile(() => tf.tidy(() => void tf.variableGrads(() => tf.sum(run()) as tf.Scalar, [w, v])));
-      return peakBytes - start;
-    };
+    const peak = (run: () => tf.Tensor) => peakBytes(() => void tf.variableGrads(() => tf.sum(run()) as tf.Scalar, [w, v]));
     const all = await peak(() => plain(steps, [x], [])[0]);
     for (const segment of [undefined, 1, 2]) {
       expect((await peak(() => checkpointed(steps, [x], { variables: [w, v], segment })[0])) / all, `share of memory in segments of ${String(segment)}`).toBeLessThan(0.4);

@@ -94,6 +94,13 @@ export function alive(): { tensors: number; buffers: number } {
   return { tensors: numTensors, buffers: numDataBuffers };
 }
 
+/** Most bytes of tensors at once while `run` is at work, above what is there before; copies that share their data count twice. */
+export async function peakBytes(run: () => void): Promise<number> {
+  const before = tf.memory().numBytes;
+  const { peakBytes: most } = await tf.profile(() => tf.tidy(run) as unknown as tf.TensorContainer);
+  return most - before;
+}
+
 /** Asserts |actual − expected| ≤ tolerance · max(|expected|, least) for each pair; the message names `what`. */
 export function expectNear(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, least = 1e-30): void {
   expect(actual.length, `${what}: number of values`).toBe(expected.length);

@@ -10,17 +10,29 @@ import type { Tensor } from '@tensorflow/tfjs-core';
 export type Readout = 'last' | 'sum' | 'weighted' | 'fusion' | 'memory';
 export const READOUTS: readonly Readout[] = ['last', 'sum', 'weighted', 'fusion', 'memory'];
 
-/** Whether more than the last state is needed. */
-export const needsAll = (readout: Readout): boolean => readout !== 'last';
+/** A readout Σ_d term(h_d, d), d from 0, and what `end` makes of the sum: it needs no state but the one at hand. */
+export interface SummedReadout {
+  term: (state: Tensor, d: number) => Tensor;
+  end: (total: Tensor) => Tensor;
+}
+
+/** `sum`. */
+export const plainSum: SummedReadout = { term: (state) => state, end: (total) => total };
+
+/** `weighted`, with weights [count]. */
+export const weightedMean = (weights: Tensor): SummedReadout => ({
+  term: (state, d) => tfc.mul(state, tfc.slice(weights, [d], [1])),
+  end: (total) => tfc.div(total, tfc.sum(weights)),
+});
 
 /** Σ w_d h_d / Σ w_d for tensors h_d of one shape and w [count]. */
 export function weightedFusion(states: readonly Tensor[], weights: Tensor): Tensor {
-  const each = tfc.split(weights, states.length);
-  return tfc.div(sum(states.map((state, d) => tfc.mul(state, each[d]))), tfc.sum(weights));
+  const { term, end } = weightedMean(weights);
+  return end(states.map(term).reduce((total, each) => tfc.add(total, each)));
 }
 
-/** Σ h_d, one after the other, as in a loop. */
-export const sum = (states: readonly Tensor[]): Tensor => states.reduce((total, state) => tfc.add(total, state));
+/** Whether the readout sees all states at once. */
+export const isFusing = (readout: Readout): readout is 'fusion' | 'memory' => readout === 'fusion' || readout === 'memory';
 
 /** What the fusing convolution sees. */
 export function fusionInputs(readout: 'fusion' | 'memory', states: readonly Tensor[], x: Tensor, memories: readonly Tensor[]): Tensor {

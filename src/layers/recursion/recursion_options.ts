@@ -32,7 +32,7 @@ export interface RecursiveConvArgs extends LayerArgs, ConvolutionArgs {
   everyStep?: boolean;
   /** Each sample's state decides before each recursion but the first whether there is another ({} for the defaults). Default null: all go through all. */
   gate?: GateArgs | null;
-  /** Computes the insides of recursions again in the gradient instead of keeping them: memory grows with √recursions, time by a third. Default false. */
+  /** Computes the insides of recursions again in the gradient instead of keeping them: memory grows with √recursions, but for states that all come out; time by a third. Default false. */
   checkpoint?: boolean;
 }
 

@@ -18,7 +18,7 @@ import { GradientNorms } from './gradient_norms.js';
 import { recur } from './loop.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
 import { LoopGate } from './loop_gate.js';
-import { fusionInputs, needsAll, sum, weightedFusion } from './readout.js';
+import { fusionInputs, isFusing, plainSum, weightedMean } from './readout.js';
 import { checkRecursion, layersOf, recursionConfig, revivedParts, type RecursionOptions, type RecursiveConvArgs } from './recursion_options.js';
 
 const WHO = 'RecursiveConv';
@@ -48,10 +48,15 @@ const WHO = 'RecursiveConv';
  * ```
  *
  * A block of the host's layers, such as `layers.conv2d({padding: 'same', …})`, is applied with its weights, counted and saved once. With
- * `checkpoint` the insides of the recursions are computed again in the gradient instead of kept: memory grows with their square root.
+ * `checkpoint` the insides of the recursions are computed again in the gradient instead of kept, the head's too: memory grows with the square root
+ * of `recursions`. Where something is computed from all states at once, by readout 'fusion' or 'memory' or connection 'dense', or `everyStep`
+ * puts all out, all D of them, or what the head makes of them, are held beside that.
  *
  * Convolutions keep the size ('same', strides 1) and train on every backend, wasm included, without `registerMissingKernels`. Dilated ones
  * too, which the host's cannot.
+ *
+ * Whether gradients vanish or explode on their way through the recursions: set `layer.watchesGradients = true`, evaluate gradients (`model.fit`
+ * does), and `await layer.gradientNorms()`, one norm for each recursion.
  *
  * A gate is hard in inference. Where all samples of a batch have left (always told at batch 1), the rest is really skipped: on cpu, wasm and
  * tensorflow at once; on webgl, where looking at a decision stalls the GPU, at every `lookEvery`-th recursion; on webgpu never, there the states
@@ -115,15 +120,15 @@ export class RecursiveConv extends OuterLayer {
     const owner: WeightOwner = { add: (...args) => this.#add(...args) };
     this.#block.build(owner, blockInputs(connection, recursions, inputs, states), space, { tied, prefix: '' });
     this.#gate?.build(WHO, owner, states, recursions);
-    this.#chainWeights = this.trainableWeights;
     this.#head?.build(owner, [states], space, { tied: true, prefix: '_head' });
+    if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
+    this.#chainWeights = this.trainableWeights;
     if (fusion !== null) {
       const seen = recursions * outputs + inputs + memories;
       this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
       this.#fusion.build(owner, [seen], space, { tied: true, prefix: '_fusion' });
     }
     if (this.#gate !== null && this.#gate.options.cost > 0) this.addLoss(() => this.#takeCost());
-    if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
     if (this.#isSingle) [this.kernel, this.bias] = [this.#block.units[0].kernels[0] ?? null, this.#block.units[0].biases[0] ?? null];
     const shapes = shapeList(inputShape);
     this.inputSpec = shapes.map((shape) => ({ ndim: shape.length, axes: { [shape.length - 1]: shape[shape.length - 1]! } }));
@@ -169,25 +174,22 @@ export class RecursiveConv extends OuterLayer {
   /** The readout, and with `everyStep` what comes out of each recursion. */
   #outputs(given: readonly Tensor[], training: boolean): Tensor[] {
     const [x, ...memories] = given.map((input) => (input.dtype === 'float32' ? input : tfc.cast(input, 'float32')));
-    const states = this.#recur(x, training);
-    const context: LoopContext = { recursion: 0, training, entered: null, first: true };
-    const each = this.#head === null ? states : states.map((state) => tfc.tidy(() => this.#head!.apply(state, context)));
-    const main = this.#readOut(each, x, memories, context);
-    return this.#options.everyStep ? [main, ...each.map((state) => tfc.clone(state))] : [main];
-  }
-
-  /** h_1 … h_D, or h_D alone where nobody needs the others. */
-  #recur(x: Tensor, training: boolean): Tensor[] {
     const { checkpoint, connection, everyStep, readout } = this.#options;
-    const comeOut = everyStep || needsAll(readout);
-    const step = (input: Tensor, states: readonly Tensor[], context: LoopContext) => tfc.tidy(() => this.#step(input, states, context));
-    const { states, depths, computed } = recur(x, {
-      recursions: this.recursions, training, gate: this.#gate, step,
-      keepsAll: comeOut || connection === 'dense',
+    const summed = readout === 'sum' ? plainSum : readout === 'weighted' ? weightedMean(variableOf(this.#stepWeights!)) : null;
+    const head = this.#head && ((h: Tensor, context: LoopContext) => tfc.tidy(() => this.#head!.apply(h, { ...context, recursion: 0, entered: null })));
+    const { last, outputs, total, depths, computed } = recur(x, {
+      recursions: this.recursions, training, gate: this.#gate, head, term: summed && summed.term,
+      step: (input, states, context) => tfc.tidy(() => this.#step(input, states, context)),
+      seesAll: connection === 'dense',
+      emits: everyStep || isFusing(readout),
       checkpointed: checkpoint && isRecording() ? this.#chainWeights.map(variableOf) : null,
     }); // prettier-ignore
     this.#note(depths, computed, training);
-    return comeOut ? states : states.slice(-1);
+    const context: LoopContext = { recursion: 0, training, entered: null, first: true };
+    const lastOutput = (): Tensor => (everyStep ? outputs[outputs.length - 1] : (head?.(last, context) ?? last));
+    const fused = (): Tensor => (isFusing(readout) ? this.#fusion!.apply(fusionInputs(readout, outputs, x, memories), context) : lastOutput());
+    const main = summed === null ? fused() : summed.end(total!);
+    return everyStep ? [main, ...outputs.map((output) => tfc.clone(output))] : [main];
   }
 
   /** Keeps what {@link depths} tells, and the cost of the gates for the host to add to the loss. */
@@ -224,14 +226,6 @@ export class RecursiveConv extends OuterLayer {
     const activated = stateActivation.apply(connected(connection, (seen) => this.#block.apply(seen, context), x, states));
     const h = shuffle === null || context.recursion === this.recursions - 1 ? activated : channelShuffle(activated, shuffle);
     return this.watchesGradients && isRecording() ? this.#norms.watch(h, context.recursion) : h;
-  }
-
-  #readOut(states: readonly Tensor[], x: Tensor, memories: readonly Tensor[], context: LoopContext): Tensor {
-    const { readout } = this.#options;
-    if (readout === 'sum') return sum(states);
-    if (readout === 'weighted') return weightedFusion(states, variableOf(this.#stepWeights!));
-    if (readout === 'last') return states[states.length - 1];
-    return this.#fusion!.apply(fusionInputs(readout, states, x, memories), context);
   }
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape | Shape[] {
