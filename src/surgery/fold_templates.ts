@@ -9,14 +9,19 @@ import { coefficientSimilarity } from '../layers/combine_templates.js';
 import { RecursiveConv } from '../layers/recursion/recursive_conv.js';
 import type { TemplateBank } from '../layers/template_bank.js';
 import type { TemplateConv2D } from '../layers/template_conv2d.js';
-import { foldedTensors, foldedUnit, type FoldedUnit } from './folded_weights.js';
+import { ownGrowth, worthwhile } from './fold_growth.js';
+import { foldedTensors, foldedUnit, leadingUnit, type FoldedUnit } from './folded_weights.js';
+import { keptLayers, type KeptLayers } from './kept_layers.js';
 import { rebuild, type Edge, type LayerNode, type ModelConfig } from './rebuild.js';
-import { blocksOf, isTemplateConv, readersOf, whyApart, type TemplateBlock, type Unit } from './template_blocks.js';
+import { blocksOf, isTemplateConv, readersOf, whyApart, type Lead, type TemplateBlock, type Unit, type UnitForm } from './template_blocks.js';
 
 export interface FoldTemplatesArgs {
   /** Similarity from which on two layers are the same, in (0, 1]. Default 0.999. */
   threshold?: number;
-  /** Names of `templateConv2d` layers to make one of; what keeps them apart is an error then. Default: all runs of layers that can be folded. */
+  /**
+   * Names of `templateConv2d` layers to make one of, also where that takes more parameters; what keeps them apart is an error then. Default: all
+   * runs of layers that can be folded without more parameters.
+   */
   layers?: string[];
 }
 
@@ -30,12 +35,6 @@ export interface FoldedLayers {
   similarity: number;
   /** The largest ‖W_l − c_l W‖ / ‖W_l‖ of their kernels W_l and the one that stays: 0 where they are parallel. */
   kernelError: number;
-}
-
-/** Two layers (the first ones of two blocks), the next after the first, that passed the threshold and could not be folded. */
-export interface KeptLayers {
-  layers: [string, string];
-  why: string;
 }
 
 export interface FoldedModel {
@@ -53,7 +52,8 @@ const WHO = 'foldTemplates';
  *
  * A run is a chain of blocks in which each reads what the one before it makes, alone. A block is a convolution with the batch normalisation and
  * activation after it, if any; or several of those and then the addition of the block's input, with or without an activation after it, as in a
- * residual network: then the first convolutions of the blocks must be alike, the second ones, and so on. Strides are 1, padding 'same', and
+ * residual network: then the first convolutions of the blocks must be alike, the second ones, and so on. What comes before a residual block's first
+ * convolution, batch normalisation, activation, or both as in pre-activation networks, belongs to the block. Strides are 1, padding 'same', and
  * a block makes as many channels as it takes. Kernels W_l = c_l W need not be equal: the factor
  * c_l, its sign and the layer's bias go into the normalisation of recursion l, with mean (μ − b) / c, variance (σ² + ε) / c² − ε and γ · sign c
  * (so that training goes on as before, too); without batch normalisation into a scale and a bias of each recursion. A bank that nobody
@@ -65,12 +65,13 @@ const WHO = 'foldTemplates';
  * small.predict(x);   // = model.predict(x) where similarities are 1, up to float32 rounding; else see kernelError
  * ```
  *
- * The result is a new, uncompiled model without regularizers and constraints, of the class of the given one, which is left as it is. `kept` says
- * what kept layers apart that are alike. It takes as long as before. Parameters: K templates become one kernel for each convolution of a block, so that
- * they grow fewer where a block has fewer convolutions than the bank templates, and more where it has more: see `parametersAfter`.
+ * The result is a new, uncompiled model without regularizers and constraints, of the class of the given one, which is left as it is. `kept` has every two
+ * convolutions that are alike and did not become one, next to each other or not, and why. It takes as long as before.
  *
- * Not folded: blocks whose normalisation or activation comes before the convolution, several convolutions without an addition that are alike in
- * turns, and layers inside of nested models.
+ * Parameters: K templates become one kernel for each convolution of a block, so that they grow fewer where a block has fewer convolutions than the
+ * bank templates and no other layer draws from the bank, which then goes. What would have more parameters is folded only if `layers` names it.
+ *
+ * Not folded: several convolutions without an addition that are alike in turns, and layers inside of nested models.
  *
  * @throws Error for a model without such layers, a threshold out of range, and with `layers` for layers whose inputs, shapes or surroundings
  * differ, or that are not alike.
@@ -95,17 +96,16 @@ export async function foldTemplates(model: tfl.LayersModel, args: FoldTemplatesA
   const blocks = blocksOf(convolutions.filter(isPlain), readers).filter(({ units }) => units.some(({ conv }) => chosen.includes(conv)));
   const partly = blocks.flatMap(({ units }) => units).find(({ conv }) => !chosen.includes(conv));
   if (partly !== undefined) throw new Error(`${WHO}: '${partly.conv.name}' is in one residual block with a layer that was named. Name all convolutions of a block.`);
-  const rows = new Map(await Promise.all(blocks.flatMap(({ units }) => units).map(async ({ conv }) => [conv, Array.from(await variableOf(conv.coefficients!).data())] as const)));
+  const rows = new Map(await Promise.all(chosen.filter(({ coefficients }) => coefficients !== null).map(async (conv) => [conv, Array.from(await variableOf(conv.coefficients!).data())] as const)));
   const rowsOf = (units: readonly Unit[]): number[][] => units.map(({ conv }) => rows.get(conv)!);
-  /** The least similarity of two convolutions at one place of two blocks. */
-  const alike = (i: number, j: number): number => {
-    const places = Math.min(blocks[i].units.length, blocks[j].units.length);
-    return Math.min(...Array.from({ length: places }, (_, u) => {
-      const pair = [blocks[i].units[u], blocks[j].units[u]];
-      const [a, b] = rowsOf(pair);
-      return pair[0].conv.bank === pair[1].conv.bank && a.length === b.length ? coefficientSimilarity([a, b])[0][1] : 0;
-    })); // prettier-ignore
+  const similarity = (a: TemplateConv2D, b: TemplateConv2D): number => {
+    const both = [rows.get(a) ?? [], rows.get(b) ?? []];
+    return a.bank === b.bank && both[0].length > 0 && both[0].length === both[1].length ? coefficientSimilarity(both)[0][1] : 0;
   };
+  /** The pairs of convolutions at one place of two blocks. */
+  const pairsOf = (i: number, j: number): [TemplateConv2D, TemplateConv2D][] =>
+    blocks[i].units.slice(0, blocks[j].units.length).map(({ conv }, u) => [conv, blocks[j].units[u].conv]);
+  const alike = (i: number, j: number): number => Math.min(...pairsOf(i, j).map((pair) => similarity(...pair)));
   const nameOfBlock = (i: number): string => blocks[i].units[0].conv.name;
   /** Why block j cannot be the recursion after block i. */
   const why = (i: number, j: number): string | null => whyApart(blocks[i], blocks[j], readers);
@@ -116,7 +116,8 @@ export async function foldTemplates(model: tfl.LayersModel, args: FoldTemplatesA
     const [i, j] = pairs.find((pair) => why(...pair) !== null) ?? pairs.find((pair) => alike(...pair) < threshold) ?? [0, blocks.length - 1];
     throw new Error(`${WHO}: '${nameOfBlock(i)}' and '${nameOfBlock(j)}' cannot become one layer: ${why(i, j) ?? `their similarity is ${alike(i, j).toFixed(4)}, below the threshold ${threshold}`}.`);
   }
-  const folds = await Promise.all(runs.map((run) => foldOf(run.map((i) => blocks[i]), rowsOf)));
+  const candidates = await Promise.all(runs.map((run) => foldOf(run.map((i) => blocks[i]), rowsOf)));
+  const folds = named === null ? worthwhile(candidates, convolutions) : candidates;
   const taken = folds.find(({ report }) => model.layers.some(({ name }) => name === report.name));
   if (taken !== undefined) throw new Error(`${WHO}: the model has a layer '${taken.report.name}' already. Rename it.`);
   const result = await rebuild(
@@ -130,11 +131,21 @@ export async function foldTemplates(model: tfl.LayersModel, args: FoldTemplatesA
       return fold === undefined ? null : foldedTensors(fold.units);
     },
   );
-  const kept = blocks.slice(1).flatMap((_, i): KeptLayers[] => {
-    const together = runs.some((run) => run.includes(i) && run.includes(i + 1));
-    if (together || alike(i, i + 1) < threshold) return [];
-    return [{ layers: [nameOfBlock(i), nameOfBlock(i + 1)], why: why(i, i + 1) ?? 'one of the run before is less alike' }];
-  });
+  const runWith = (i: number, j: number): Fold | undefined => candidates.find((fold) => fold.blocks.includes(blocks[i]) && fold.blocks.includes(blocks[j]));
+  const kept = keptLayers(chosen, {
+    placeOf: (conv) => {
+      const block = blocks.findIndex(({ units }) => units.some((unit) => unit.conv === conv));
+      return block < 0 ? null : { block, unit: blocks[block].units.findIndex((unit) => unit.conv === conv) };
+    },
+    alike: (a, b) => similarity(a, b) >= threshold,
+    unlike: (i, j) => pairsOf(i, j).filter((pair) => similarity(...pair) < threshold).map(([a, b]): [string, string] => [a.name, b.name])[0] ?? null,
+    whyApart: why,
+    together: (i, j) => folds.includes(runWith(i, j)!),
+    whyLeft: (i, j) => {
+      const left = runWith(i, j);
+      return left === undefined ? null : `as one layer they would have ${ownGrowth(left)} more parameters, and free no bank of as many; name them in layers to fold them all the same`;
+    },
+  }); // prettier-ignore
   return { model: result, folded: folds.map(({ report }) => report), kept, parametersBefore: model.countParams(), parametersAfter: result.countParams() };
 }
 
@@ -168,23 +179,26 @@ interface Fold {
 }
 
 async function foldOf(blocks: readonly TemplateBlock[], rowsOf: (units: readonly Unit[]) => number[][]): Promise<Fold> {
-  const [{ units: forms, residual, stateActivation }] = blocks;
+  const [{ units: forms, lead, residual, stateActivation }] = blocks;
   const places = forms.map((_, u) => blocks.map(({ units }) => units[u]));
   const units = await Promise.all(places.map((place) => foldedUnit(place, rowsOf(place))));
   const name = `${forms[0].conv.name}_folded`;
-  const parts = forms.map(({ form: { kernelSize, groups, filters, dilationRate, activation, momentum, epsilon } }) => ({
-    kernelSize, filters, groups, dilationRate, activation, useBias: false,
-    normalization: { scope: 'perRecursion', ...(epsilon === null ? { statistics: false } : { momentum, epsilon }) },
-  })); // prettier-ignore
+  const normalization = ({ momentum, epsilon }: Lead | UnitForm) => ({ scope: 'perRecursion', ...(epsilon === null ? { statistics: false } : { momentum, epsilon }) });
+  const parts = forms.map(({ form }) => {
+    const { kernelSize, groups, filters, dilationRate, activation } = form;
+    return { kernelSize, filters, groups, dilationRate, activation, useBias: false, normalization: normalization(form) };
+  });
+  const leading = lead === null ? null : { activation: lead.activation, ...(lead.norm === null ? {} : { normalization: normalization(lead) }) };
+  const leadingUnits = lead === null ? [] : [await leadingUnit(blocks.map((block) => block.lead!.norm), forms[forms.length - 1].form.filters)];
   const connection = residual ? 'residual' : 'none';
   return {
     blocks,
-    units,
+    units: [...leadingUnits, ...units],
     report: {
       name, recursions: blocks.length, layers: blocks.flatMap((block) => block.units.map(({ conv }) => conv.name)),
       similarity: Math.min(1, ...places.flatMap((place) => coefficientSimilarity(rowsOf(place)).flat())), kernelError: Math.max(...units.flatMap(({ errors }) => errors)),
     },
-    config: { name, recursions: blocks.length, connection, stateActivation, ...(parts.length === 1 ? parts[0] : { block: parts }) },
+    config: { name, recursions: blocks.length, connection, stateActivation, ...(parts.length === 1 && leading === null ? parts[0] : { block: [...(leading === null ? [] : [leading]), ...parts] }) },
   }; // prettier-ignore
 }
 
@@ -194,7 +208,7 @@ const nameOf = ({ config }: LayerNode): string => config['name'] as string;
 function replaceBlocks(config: ModelConfig, { blocks, report, config: options }: Fold): void {
   const gone = new Set(blocks.flatMap(({ layers }) => layers.map(({ name }) => name)));
   const at = config.layers.findIndex((node) => gone.has(nameOf(node)));
-  const first = config.layers.find((node) => nameOf(node) === blocks[0].units[0].conv.name)!;
+  const first = config.layers.find((node) => nameOf(node) === blocks[0].layers[0].name)!;
   const last = blocks[blocks.length - 1].layers.at(-1)!.name;
   const node: LayerNode = { class_name: RecursiveConv.className, config: { ...options, dtype: first.config['dtype'] ?? 'float32' } };
   if (first.inbound_nodes !== undefined) {

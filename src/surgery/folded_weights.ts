@@ -3,14 +3,14 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { variableOf, type LayerVariable } from '../host.js';
 import { dot } from '../layers/orthogonal_rows.js';
-import type { Unit } from './template_blocks.js';
+import type { BatchNormalization, Unit } from './template_blocks.js';
 
 /** Of one place in a block, for all recursions. */
 export interface FoldedUnit {
   /** ‖W_l − c_l W‖ / ‖W_l‖ of each layer. */
   errors: number[];
-  /** [rows, columns, inputs, filters] */
-  kernel: { values: Float32Array; shape: number[] };
+  /** [rows, columns, inputs, filters]; null of what comes before all convolutions. */
+  kernel: { values: Float32Array; shape: number[] } | null;
   /** γ, β, and with statistics means and variances: [recursions][filters] each. */
   affine: number[][][];
 }
@@ -26,10 +26,16 @@ export async function foldedUnit(units: readonly Unit[], rows: readonly number[]
   return { errors, kernel: { values, shape: bank.shape.slice(1) }, affine: each[0].map((_, w) => each.map((weights) => Array.from(weights[w]))) };
 }
 
+/** What comes before the first convolution of each recursion: normalisations as they are, or none at all. */
+export async function leadingUnit(norms: readonly (BatchNormalization | null)[], channels: number): Promise<FoldedUnit> {
+  const each = await Promise.all(norms.flatMap((norm) => (norm === null ? [] : [normalizationOf(norm, channels)])));
+  return { errors: [], kernel: null, affine: (each[0] ?? []).map((_, w) => each.map((weights) => Array.from(weights[w]))) };
+}
+
 /** The weights of the recursive layer, new tensors, in its order: those that are trained, part by part, then means and variances. */
 export function foldedTensors(units: readonly FoldedUnit[]): Tensor[] {
   return [
-    ...units.flatMap(({ kernel, affine }) => [tfc.tensor(kernel.values, kernel.shape), ...affine.slice(0, 2).map((rows) => tfc.tensor2d(rows))]),
+    ...units.flatMap(({ kernel, affine }) => [...(kernel === null ? [] : [tfc.tensor(kernel.values, kernel.shape)]), ...affine.slice(0, 2).map((rows) => tfc.tensor2d(rows))]),
     ...units.flatMap(({ affine }) => affine.slice(2).map((rows) => tfc.tensor2d(rows))),
   ];
 }
@@ -59,14 +65,18 @@ export function sharedDirection(rows: readonly number[][], gram: readonly number
   return { direction, factors, errors };
 }
 
+/** γ, β, mean and variance, [channels] each. */
+async function normalizationOf(norm: BatchNormalization, channels: number): Promise<Float32Array[]> {
+  const read = async (weight: LayerVariable | null, missing: number) => (weight === null ? new Float32Array(channels).fill(missing) : ((await variableOf(weight).data()) as Float32Array));
+  return Promise.all([read(norm.gamma, 1), read(norm.beta, 0), read(norm.movingMean, 0), read(norm.movingVariance, 1)]);
+}
+
 /** γ, β, mean and variance of a recursion whose kernel is the layer's over c; γ and β alone without batch normalisation. Each [filters]. */
 async function affineOf({ conv, norm }: Unit, c: number): Promise<Float32Array[]> {
   const filters = conv.plan.filters;
-  const read = async (weight: LayerVariable | null, missing: number): Promise<Float32Array> =>
-    weight === null ? new Float32Array(filters).fill(missing) : ((await variableOf(weight).data()) as Float32Array);
-  const bias = await read(conv.bias, 0);
+  const bias = conv.bias === null ? new Float32Array(filters) : ((await variableOf(conv.bias).data()) as Float32Array);
   if (norm === null) return [new Float32Array(filters).fill(c), bias];
-  const [gamma, beta, mean, variance] = await Promise.all([read(norm.gamma, 1), read(norm.beta, 0), read(norm.movingMean, 0), read(norm.movingVariance, 1)]);
+  const [gamma, beta, mean, variance] = await normalizationOf(norm, filters);
   const epsilon = norm.getConfig()['epsilon'] as number;
   return [
     gamma.map((value) => value * Math.sign(c)),

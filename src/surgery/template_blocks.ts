@@ -12,8 +12,18 @@ export interface Unit {
   form: UnitForm;
 }
 
+/** Batch normalisation, an activation or both between a block's input and its first convolution, as in pre-activation networks. */
+export interface Lead {
+  norm: BatchNormalization | null;
+  activation: string;
+  momentum: number | null;
+  epsilon: number | null;
+}
+
 /** One unit; or a residual block, of one unit or several: then the block's input is added, and an activation may follow. */
 export interface TemplateBlock {
+  /** Null where the first convolution reads the block's input. */
+  lead: Lead | null;
   units: Unit[];
   /** All of its layers, in order. */
   layers: Layer[];
@@ -79,15 +89,20 @@ export function blocksOf(convolutions: readonly TemplateConv2D[], readers: Reade
 /** The block that begins with a convolution: up to the addition of its input after `most` units, or one unit where there is none. */
 function blockFrom(first: TemplateConv2D, readers: Readers, most: number): TemplateBlock {
   const [input] = first.inboundNodes[0].inputTensors;
+  const entrances = [{ input, lead: null, layers: [] }, leadTo(first, readers)].filter((entrance) => entrance !== null);
   const unit = unitFrom(first, readers);
   const [units, layers] = [[unit], [...unit.layers]];
   for (;;) {
     const end = layers[layers.length - 1];
-    const add = onlyReader(end, readers, (layer) => layer.getClassName() === 'Add' && layer.inboundNodes[0].inputTensors.length === 2 && layer.inboundNodes[0].inputTensors.includes(input));
-    if (add !== null) {
-      const after = onlyReader(add, readers, (layer) => activationName(layer) !== null);
-      const all = [...layers, add, ...(after === null ? [] : [after])];
-      return { units, layers: all, input, output: outputOf(all[all.length - 1]), entries: [first, add], residual: true, stateActivation: after === null ? 'linear' : activationName(after)!, barred: whyBarred(units, input) };
+    const add = onlyReader(end, readers, (layer) => layer.getClassName() === 'Add' && layer.inboundNodes[0].inputTensors.length === 2);
+    const entrance = add && entrances.find((each) => add.inboundNodes[0].inputTensors.includes(each.input));
+    if (add !== null && entrance != null) {
+      const after = onlyReader(add, readers, (layer) => activationName(layer) !== null && entrance.lead === null);
+      const all = [...entrance.layers, ...layers, add, ...(after === null ? [] : [after])];
+      return {
+        lead: entrance.lead, units, layers: all, input: entrance.input, output: outputOf(all[all.length - 1]), entries: [all[0], add], residual: true,
+        stateActivation: after === null ? 'linear' : activationName(after)!, barred: whyBarred(units, entrance.input),
+      }; // prettier-ignore
     }
     const conv = units.length < most ? (onlyReader(end, readers, isTemplateConv) as TemplateConv2D | null) : null;
     if (conv === null) break;
@@ -95,19 +110,36 @@ function blockFrom(first: TemplateConv2D, readers: Readers, most: number): Templ
     units.push(next);
     layers.push(...next.layers);
   }
-  return { units: [unit], layers: unit.layers, input, output: outputOf(unit.layers[unit.layers.length - 1]), entries: [first], residual: false, stateActivation: 'linear', barred: whyBarred([unit], input) };
+  return { lead: null, units: [unit], layers: unit.layers, input, output: outputOf(unit.layers[unit.layers.length - 1]), entries: [first], residual: false, stateActivation: 'linear', barred: whyBarred([unit], input) };
 }
+
+/** What comes before `conv` alone, and what that reads; null where nothing does. */
+function leadTo(conv: TemplateConv2D, readers: Readers): { input: SymbolicTensor; lead: Lead; layers: Layer[] } | null {
+  const before = (layer: Layer, fits: (source: Layer) => boolean): Layer | null => {
+    const source = layer.inboundNodes[0].inputTensors[0].sourceLayer as Layer;
+    return fits(source) && source.inboundNodes.length === 1 && onlyReader(source, readers, (reader) => reader === layer) !== null ? source : null;
+  };
+  const activation = before(conv, (layer) => activationName(layer) !== null);
+  const norm = before(activation ?? conv, isChannelNorm) as BatchNormalization | null;
+  const layers = [norm, activation].filter((each) => each !== null);
+  if (layers.length === 0) return null;
+  return { input: layers[0].inboundNodes[0].inputTensors[0], layers, lead: { norm, activation: activation === null ? 'linear' : activationName(activation)!, ...normForm(norm) } };
+}
+
+const normForm = (norm: BatchNormalization | null): Pick<Lead, 'momentum' | 'epsilon'> => {
+  const { momentum, epsilon } = (norm?.getConfig() ?? {}) as { momentum?: number; epsilon?: number };
+  return { momentum: momentum ?? null, epsilon: epsilon ?? null };
+};
 
 function unitFrom(conv: TemplateConv2D, readers: Readers): Unit & { layers: Layer[] } {
   const own = conv.activation.getClassName();
   const norm = own === 'linear' ? (onlyReader(conv, readers, isChannelNorm) as BatchNormalization | null) : null;
   const layer = own === 'linear' ? onlyReader(norm ?? conv, readers, (each) => activationName(each) !== null) : null;
-  const { momentum, epsilon } = (norm?.getConfig() ?? {}) as { momentum?: number; epsilon?: number };
   const { kernelSize, dilationRate, groups, filters } = conv.plan;
   const activation = layer === null ? own : activationName(layer)!;
   return {
     conv, norm, layers: [conv, norm, layer].filter((each) => each !== null),
-    form: { bank: conv.bank?.name ?? null, kernelSize, dilationRate, groups, filters, activation, momentum: momentum ?? null, epsilon: epsilon ?? null },
+    form: { bank: conv.bank?.name ?? null, kernelSize, dilationRate, groups, filters, activation, ...normForm(norm) },
   }; // prettier-ignore
 }
 
@@ -151,6 +183,7 @@ export function whyApart(first: TemplateBlock, second: TemplateBlock, readers: R
   if (second.input !== first.output) return `the input of ${b} is not what ${a}${first.layers.length > 1 ? `, up to '${first.layers.at(-1)!.name}',` : ''} makes, but comes from '${second.input.sourceLayer.name}'`;
   const differ = (what: string, of: (block: TemplateBlock) => unknown) => (JSON.stringify(of(first)) === JSON.stringify(of(second)) ? null : `they differ in ${what}: ${describe(of(first))} and ${describe(of(second))}`);
   const odd = differ('whether their input is added', ({ residual }) => residual)
+    ?? differ('what comes before the first convolution', ({ lead }) => lead && { ...lead, norm: lead.norm !== null })
     ?? differ('the number of convolutions before their input is added', ({ units }) => units.length)
     ?? differ('the activation after the addition', ({ stateActivation }) => stateActivation)
     ?? first.units.map((unit, u) => (Object.keys(unit.form) as (keyof UnitForm)[]).map((key) => differ(WORDS[key] ?? key, ({ units }) => units[u].form[key])).find((why) => why !== null)).find((why) => why !== undefined); // prettier-ignore
