@@ -37,6 +37,8 @@ const OPTIONS = [
   ...CONVOLUTION_PLAN_OPTIONS, 'bank', 'coefficientsInitializer', 'coefficientsRegularizer', 'useBias', 'biasInitializer', 'biasRegularizer', 'biasConstraint', ...LAYER_OPTIONS,
 ] as const; // prettier-ignore
 
+const LEAVE_OUT = 'Leave coefficientsInitializer out for orthogonal rows.';
+
 /**
  * y = activation(x ∗ W + b), W = Σ_k α_k T_k with the K templates T of a {@link TemplateBank} and coefficients α of this layer's own.
  *
@@ -114,12 +116,39 @@ export class TemplateConv2D extends layers.Layer {
     }
     const [count] = templates;
     const start = () => this.bank?.startOf(this.#use.place) ?? orthogonalRow(0, count, Math.floor(Math.random() * 2 ** 31));
-    const initializer = this.coefficientsInitializer ?? ({ apply: () => tfc.tensor1d(start()) } as unknown as Initializer);
+    const given = this.coefficientsInitializer;
+    const initializer = { apply: () => (given === null ? tfc.tensor1d(start()) : this.#drawn(given, count)) } as unknown as Initializer;
     this.coefficients = this.addWeight('coefficients', [count], 'float32', initializer, this.coefficientsRegularizer ?? undefined, true);
     if (this.useBias) {
       this.bias = this.addWeight('bias', [this.plan.filters], 'float32', this.biasInitializer, this.biasRegularizer ?? undefined, true, this.biasConstraint ?? undefined);
     }
     super.build(inputShape);
+  }
+
+  /** α from an initializer of one's own. */
+  #drawn(initializer: Initializer, count: number): Tensor {
+    let drawn: Tensor;
+    try {
+      drawn = initializer.apply([count], 'float32');
+    } catch (error) {
+      throw new Error(`${this.#mustBe(count)}, and coefficientsInitializer '${initializer.getClassName()}' makes none of it: ${(error as Error).message} ${LEAVE_OUT}`, { cause: error });
+    }
+    this.#checkCoefficients(drawn, count, LEAVE_OUT);
+    return drawn;
+  }
+
+  #checkCoefficients({ shape }: Tensor, count: number, fix: string): void {
+    if (shape.length !== 1 || shape[0] !== count) throw new Error(`${this.#mustBe(count)}, got ${shapeText([...shape])}. ${fix}`);
+  }
+
+  #mustBe(count: number): string {
+    return `TemplateConv2D: layer '${this.name}': coefficients must be of shape [${count}], one for each template of ${this.bank === null ? 'the bank' : `'${this.bank.name}'`}`;
+  }
+
+  /** @throws Error if the first of them, α, is not of shape [K]. */
+  override setWeights(weights: Tensor[]): void {
+    if (this.coefficients !== null && weights.length > 0) this.#checkCoefficients(weights[0], this.coefficients.shape[0]!, 'Give weights of the shapes of getWeights().');
+    super.setWeights(weights);
   }
 
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {

@@ -102,9 +102,9 @@ describe('the first coefficients', () => {
 });
 
 /** The bank as an input of its layers, or upstream in a Sequential. */
-function twoLayers(kind: 'functional' | 'sequential', regularized = false): LayersModel {
+function twoLayers(kind: 'functional' | 'sequential', regularized = false, own: Partial<TemplateConv2DArgs> = {}): LayersModel {
   const args = { templates: 2, kernelSize: 3, inputs: 2, filters: 2, seed: 1, kernelRegularizer: regularized ? regularizers.l2({ l2: 0.5 }) : undefined, name: 'bank' };
-  const conv = (name: string) => templateConv2d({ filters: 2, kernelSize: 3, padding: 'same', activation: 'tanh', name });
+  const conv = (name: string) => templateConv2d({ filters: 2, kernelSize: 3, padding: 'same', activation: 'tanh', name, ...own });
   if (kind === 'sequential') return sequential({ layers: [templateBank({ ...args, passInput: true, inputShape: [4, 4, 2] }), conv('a'), conv('b')] });
   const x = input({ shape: [4, 4, 2] });
   const bank = templateBank(args).apply(x) as SymbolicTensor;
@@ -185,7 +185,13 @@ describe('what the templates refuse', () => {
     expect(() => combineTemplates(given, tf.zeros([2]))).toThrow('combineTemplates: coefficients must be of shape [3], one for each template, got [2].');
     expect(() => coefficientSimilarity([[1, 2], [1]])).toThrow('coefficientSimilarity: all rows must have 2 coefficients, as the first has, got 1 in row 1.');
     const conv = twoLayers('functional').getLayer('a') as TemplateConv2D;
-    expect(() => conv.setWeights([tf.zeros([1, 2]), tf.zeros([2])])).toThrow(/shape/);
+    const expected = "TemplateConv2D: layer 'a': coefficients must be of shape [2], one for each template of 'bank'";
+    for (const shape of [[1, 2], [3]]) {
+      expect(() => conv.setWeights([tf.zeros(shape), tf.zeros([2])])).toThrow(`${expected}, got [${shape.join(', ')}]. Give weights of the shapes of getWeights().`);
+      const made = () => twoLayers('functional', false, { coefficientsInitializer: Object.assign(initializers.zeros(), { apply: () => tf.zeros(shape) }) });
+      expect(made).toThrow(`${expected}, got [${shape.join(', ')}]. Leave coefficientsInitializer out for orthogonal rows.`);
+    }
+    expect(() => twoLayers('functional', false, { coefficientsInitializer: 'orthogonal' })).toThrow(`${expected}, and coefficientsInitializer 'Orthogonal' makes none of it: Shape must be at least 2D. Leave coefficientsInitializer out for orthogonal rows.`);
   });
 
   it('to work without a bank, with two, or with one of another kind', async () => {
