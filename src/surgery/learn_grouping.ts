@@ -55,7 +55,7 @@ export function onOneBank(who: string, model: tfl.LayersModel): { bank: Paramete
  * ```js
  * await probe.fit(x, y, {epochs: 3});                       // bankedConv2d({combination: 'softmaxWeights', candidates: 4, …}) …
  * const {groups} = await learnGrouping(probe, {groups: 3});  // [['conv1', 'conv4'], ['conv2', 'conv3'], ['dense1']]
- * const {model} = splitBank(probe, {groups, combination: 'learnedWeights', candidates: 2});
+ * const {model} = await splitBank(probe, {groups, combination: 'learnedWeights', candidates: 2});
  * model.compile({…});                                        // one bank a group, untrained
  * ```
  *
