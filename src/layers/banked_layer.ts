@@ -35,6 +35,11 @@ export abstract class BankedLayer extends layers.Layer {
     return this.weightsOfBank.count;
   }
 
+  /** How many numbers a bank must have to serve it with `candidates`, by default as many as it has; the layer is built. */
+  leastNumbers(candidates = this.weightsOfBank.options.candidates): number {
+    return Math.max(candidates, this.weightsOfBank.least);
+  }
+
   override apply(inputs: SymbolicInputs, kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
     this.weightsOfBank.use.onApply(inputs);
     return super.apply(inputs, kwargs as never);

@@ -17,7 +17,7 @@ export interface BankedArgs {
   combination?: Combination;
   /** How many windows of the bank are combined, K. Integer ≥ 1. Default 2. */
   candidates?: number;
-  /** Where the bank holds fewer numbers than the layer has weights: `interpolation`, `repetition`, `mask`. Default 'interpolation'. */
+  /** Where the bank holds fewer numbers than the layer has weights: `interpolation`, from 1/20 of its inputs and outputs on; `repetition`; `mask`. Default 'interpolation'. */
   upsampling?: Upsampling;
   /** Where in the bank the first window begins. Layers of one shape at one place are equal under 'average'. Integer ≥ 0. Default 0. */
   offset?: number;

@@ -49,6 +49,12 @@ export class BankedWeights {
     return this.#shape === undefined ? 0 : sizeOf(this.#shape);
   }
 
+  /** How many numbers a bank must have to be stretched to the layer's weights; 0 before it is built. */
+  get least(): number {
+    if (this.#shape === undefined) return 0;
+    return this.options.upsampling === 'interpolation' ? sizeOf(shrunkLeast(this.#shape)) : 1;
+  }
+
   /** The shape of the layer's input. */
   inputOf(inputShape: Shape | Shape[]): Shape {
     return this.use.shapes(inputShape, this.#tensors).input;
@@ -60,21 +66,21 @@ export class BankedWeights {
     const { bank } = this.use.shapes(inputShape, this.#tensors);
     const [[size, ...more], projection] = bank;
     if (more.length > 0) throw new Error(`${who} needs a bank of shape [size], from parameterBank, got [${bank[0].join(', ')}].`);
-    if (candidates > size) throw new Error(`${who}: candidates must be at most the bank's size ${size}, got ${candidates}.`);
+    if (candidates > size) throw new Error(`${who}: candidates must be at most the bank's size ${size}, got ${candidates}. Use fewer, or a larger bank.`);
     const { inputs, taps, outputs } = shape;
     const full = { inputs, taps, outputs };
     const wanted = sizeOf(full);
-    const shrunk = wanted <= size ? full : shrunkShape(full, size);
-    if (shrunk === null) {
-      throw new Error(`${who} has ${inputs} × ${taps} × ${outputs} = ${wanted} weights, and the bank's ${size} numbers are too few even upsampled: at least ${sizeOf(shrunkLeast(full))} are needed, for 1/20 of inputs and outputs. Make the bank larger.`);
+    const source = upsampling !== 'interpolation' ? { inputs: 1, taps: 1, outputs: Math.min(wanted, size) } : wanted <= size ? full : shrunkShape(full, size);
+    if (source === null) {
+      throw new Error(`${who} has ${inputs} × ${taps} × ${outputs} = ${wanted} weights, and the bank's ${size} numbers are too few to interpolate: at least ${sizeOf(shrunkLeast(full))} are needed, for 1/20 of inputs and outputs. Make the bank larger, or use upsampling 'repetition' or 'mask', which take any.`);
     }
     this.#shape = full;
-    this.#source = upsampling === 'interpolation' ? shrunk : { inputs: 1, taps: 1, outputs: Math.min(wanted, size) };
+    this.#source = source;
     this.#scale = this.#scaleOf(shape, projection);
     this.#addWeights(wanted, projection);
     if (upsampling === 'interpolation' && wanted > size) {
       const kept = (from: number, to: number) => tfc.keep(tfc.tensor2d(interpolationMatrix(from, to), [to, from]));
-      this.#matrices = [kept(shrunk.inputs, inputs), kept(shrunk.outputs, outputs)];
+      this.#matrices = [kept(source.inputs, inputs), kept(source.outputs, outputs)];
     }
   }
 

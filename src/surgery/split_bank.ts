@@ -60,6 +60,7 @@ export async function splitBank(model: tfl.LayersModel, args: SplitBankArgs): Pr
   const weights = groups.map((names) => layers.filter(({ name }) => names.includes(name)).reduce((sum, layer) => sum + layer.bankedWeights, 0));
   const sizes = shares(size, weights);
   const banks = groups.map((names, g) => ({ name: `${bank.name}_group${g}`, size: sizes[g], layers: names, weights: weights[g] }));
+  checkSizes(banks, layers, candidates ?? undefined);
   const taken = banks.find(({ name }) => model.layers.some((layer) => layer.name === name));
   if (taken !== undefined) throw new Error(`${WHO}: the model has a layer '${taken.name}' already. Rename it, or the bank.`);
   const topology = model.toJSON(null, false) as unknown as { config: ModelConfig };
@@ -78,6 +79,20 @@ function checkedGroups(groups: unknown, layers: readonly BankedLayer[]): string[
   const wrong = all.find((name) => named.filter((each) => each === name).length !== 1);
   if (wrong !== undefined) throw new Error(`${WHO}: each layer on the bank must be in one group; '${wrong}' is in ${named.includes(wrong) ? 'two' : 'none'}.`);
   return (groups as string[][]).map((names) => all.filter((name) => names.includes(name)));
+}
+
+/** @throws Error where a bank has fewer numbers than a layer of its group needs. */
+function checkSizes(banks: readonly BankShare[], layers: readonly BankedLayer[], candidates?: number): void {
+  const total = banks.reduce((sum, { weights }) => sum + weights, 0);
+  const needs = banks.map((bank) => {
+    const needed = layers.filter(({ name }) => bank.layers.includes(name)).map((layer) => ({ layer, least: layer.leastNumbers(candidates) }));
+    return { ...bank, ...needed.reduce((most, each) => (each.least > most.least ? each : most)) };
+  });
+  const small = needs.find(({ size, least }) => size < least);
+  if (small === undefined) return;
+  // Each bank has one number before the rest is shared out.
+  const enough = banks.length + Math.max(...needs.map(({ least, weights }) => Math.ceil(((least - 1) * total) / weights)));
+  throw new Error(`${WHO}: the group of '${small.layers.join("', '")}' would get ${small.size} numbers, and '${small.layer.name}' needs ${small.least} at least. With size: ${enough} all groups have enough.`);
 }
 
 /** `total` in whole parts in proportion to `weights`, each at least 1. */

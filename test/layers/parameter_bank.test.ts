@@ -123,6 +123,17 @@ describe('a banked layer', () => {
   });
 });
 
+describe('a bank of very few numbers', () => {
+  it.each([['repetition', 2, 1], ['mask', 3, 2]] as const)('serves layers by %s', async (upsampling, units, size) => {
+    const model = sequential({ layers: [parameterBank({ size, passInput: true, inputShape: [64], seed: 1 }), bankedDense({ units, upsampling, candidates: 1, useBias: false, name: `few_${upsampling}` })] });
+    const weights = await values(model.predict(tf.eye(64)));
+    expect(new Set(Array.from(weights, (w) => w.toFixed(5))).size).toBe(size);
+    model.compile({ optimizer: tf.train.sgd(1e-4), loss: 'meanSquaredError' });
+    const { history } = await model.fit(seeded([6, 64], 1), seeded([6, units], 2), { epochs: 2, verbose: 0 });
+    expect(history['loss'][1]).toBeLessThan(history['loss'][0] as number);
+  });
+});
+
 /** Images and words to ten classes each, all weights but biases and coefficients out of one bank. */
 function twoModalities(size = 120): LayersModel {
   const bank = parameterBank({ size, passInput: true, seed: 2, name: 'bank' });
@@ -189,13 +200,16 @@ describe('what banks of parameters refuse', () => {
     make().apply([x, parameterBank({ size }).apply(x) as SymbolicTensor]);
   };
 
-  it('an empty bank, and one that cannot serve a layer even upsampled', () => {
+  it('an empty bank, and one that is too small to interpolate', () => {
     expect(() => parameterBank({ size: 0 })).toThrow('ParameterBank: size must be an integer ≥ 1, got 0. An empty bank can serve no layer; it is the number of parameters to share.');
     expect(on(3, () => bankedDense({ units: 40, name: 'wide' }))).toThrow(
-      "BankedDense: layer 'wide' has 40 × 1 × 40 = 1600 weights, and the bank's 3 numbers are too few even upsampled: at least 4 are needed, for 1/20 of inputs and outputs. Make the bank larger.",
+      "BankedDense: layer 'wide' has 40 × 1 × 40 = 1600 weights, and the bank's 3 numbers are too few to interpolate: at least 4 are needed, for 1/20 of inputs and outputs. Make the bank larger, or use upsampling 'repetition' or 'mask', which take any.",
     );
     expect(on(4, () => bankedDense({ units: 40 }))).not.toThrow();
-    expect(on(4, () => bankedDense({ units: 4, candidates: 5, name: 'many' }))).toThrow("BankedDense: layer 'many': candidates must be at most the bank's size 4, got 5.");
+    expect(on(4, () => bankedDense({ units: 4, candidates: 5, name: 'many' }))).toThrow("BankedDense: layer 'many': candidates must be at most the bank's size 4, got 5. Use fewer, or a larger bank.");
+    const x = input({ shape: [3] });
+    const both = parameterBank({ size: 4, embeddingCandidates: 2 }).apply(x) as SymbolicTensor[];
+    expect(() => bankedDense({ units: 2, name: 'nested' }).apply([x, both] as never)).toThrow("BankedDense: layer 'nested' takes a flat list of inputs, got a list inside of it. Where the bank has several tensors, spread it: apply([x, ...bank]).");
   });
 
   it('options and banks that do not fit', () => {

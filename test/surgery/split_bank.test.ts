@@ -171,7 +171,9 @@ describe('splitBank', () => {
     await refused({ groups: ['a'] }, "splitBank: groups must be lists of names of layers, none empty, got ['a'].");
     await refused({ groups: ALIKE, size: 2 }, 'splitBank: size must be an integer ≥ 3, got 2. Each bank needs a number at least.');
     await refused({ groups: ALIKE, combination: 'sum' }, "splitBank: combination must be one of 'average'");
-    await refused({ groups: ALIKE, candidates: 30 }, "BankedDense: layer 'a': candidates must be at most the bank's size 26, got 30.");
+    await refused({ groups: ALIKE, candidates: 30 }, "splitBank: the group of 'a', 'd' would get 26 numbers, and 'a' needs 30 at least. With size: 139 all groups have enough.");
+    await refused({ groups: ALIKE, size: 5 }, "splitBank: the group of 'a', 'd' would get 2 numbers, and 'a' needs 3 at least. With size: 13 all groups have enough.");
+    expect((await splitBank(probe('functional'), { groups: ALIKE, candidates: 30, size: 139 })).banks.every(({ size }) => size >= 30)).toBe(true);
     await refused({}, 'splitBank: groups must be lists of names of layers, none empty, got undefined.');
     // A bank that also feeds a layer of another kind.
     const given = input({ shape: [4] });
