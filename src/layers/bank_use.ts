@@ -54,8 +54,9 @@ export class BankUse<B extends Bank> {
   /** To be called by the layer's `apply`, before the host's. */
   onApply(inputs: SymbolicInputs): void {
     const list = [inputs].flat();
-    if (!(list[0] instanceof SymbolicTensor)) return;
     const name = this.#layer.name;
+    if (list.some((each) => Array.isArray(each))) throw new Error(`${this.#who}: layer '${name}' takes a flat list of inputs, got a list inside of it. Where the bank has several tensors, spread it: apply([x, ...bank]).`);
+    if (!(list[0] instanceof SymbolicTensor)) return;
     const byEdge = list.length > 1;
     if (byEdge && this.#wanted !== null) throw new Error(`${this.#who}: layer '${name}' got both bank: {name: '${this.#wanted.name}'} and a bank as input. Leave one of them out.`);
     const source = byEdge ? (list[1] as SymbolicTensor).sourceLayer : findOwner<B>(`${this.#who} '${name}'`, list[0], this.#wanted, this.#kind);

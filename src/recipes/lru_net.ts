@@ -22,8 +22,10 @@ export interface LruBlockArgs {
  * Parameters: 18·C + C²/4 for all recursions, and 6·C for each, in the normalisation.
  */
 export function lruBlock(args: LruBlockArgs): RecursiveConv {
-  checkKeys('lruBlock', args, ['channels', 'recursions']);
-  const { channels, recursions } = args;
+  const who = 'lruBlock';
+  checkKeys(who, args, ['channels', 'recursions']);
+  const channels = checkNumber(who, 'channels', args.channels, { expected: 'a multiple of 8', holds: (count) => Number.isInteger(count / 8) && count > 0 }, 'They are convolved in 8 groups.');
+  const recursions = checkNumber(who, 'recursions', args.recursions, integerAtLeast(1));
   return recursiveConv({
     block: [
       { kernelSize: 3, depthMultiplier: 2, useBias: false, normalization: NORMALIZATION, kernelInitializer: 'heNormal' },

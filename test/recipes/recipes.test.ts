@@ -118,7 +118,9 @@ describe('recipes for classification', () => {
     const block = lruBlock({ channels: 16, recursions: 2 });
     block.build([null, 4, 4, 16]);
     expect(block.trainableWeights.reduce((total, { shape }) => total + tf.util.sizeFromShape(shape as number[]), 0)).toBe(18 * 16 + 64 + 2 * 6 * 16);
-    expect(() => lruBlock({ channels: 12, recursions: 2 }).build([null, 4, 4, 12])).toThrow('groups must divide the channels in and out, got groups 8, 24 in and 12 out.');
+    expect(() => lruBlock({ channels: 12, recursions: 2 })).toThrow('lruBlock: channels must be a multiple of 8, got 12. They are convolved in 8 groups.');
+    expect(() => lruBlock({ recursions: 2 } as never)).toThrow('lruBlock: channels must be a multiple of 8, got undefined.');
+    expect(() => lruBlock({ channels: 8, recursions: 0 })).toThrow('lruBlock: recursions must be an integer ≥ 1, got 0.');
   });
 
   it('say what is wrong', () => {

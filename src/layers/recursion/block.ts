@@ -34,6 +34,15 @@ export class Block {
     return this.#parts.reduce((channels, part) => (part instanceof ConvolutionUnit ? part.channels(channels) : layerChannels(this.#who, part, [...space, channels])), inputs);
   }
 
+  /** What would have it make so many channels, for an error. */
+  advice(channels: number): string {
+    const last = [...this.#parts].reverse().find((part) => !(part instanceof ConvolutionUnit) || part.kind !== 'none');
+    const single = this.#parts.length === 1;
+    if (!(last instanceof ConvolutionUnit)) return `end the block with a convolution {kernelSize: 1, filters: ${channels}}`;
+    if (last.kind === 'plain') return `set filters${single ? '' : ' of its last convolution'} to ${channels}`;
+    return `${single ? 'set depthMultiplier to 1, or ' : ''}end the block with a convolution {kernelSize: 1, filters: ${channels}} behind the depthwise one`;
+  }
+
   /** @param inputs channels that come in at each recursion. @param space the shape before the channels, batch included. */
   build(owner: WeightOwner, inputs: readonly number[], space: Shape, { tied, prefix }: { tied: boolean; prefix: string }): void {
     let counts = [...inputs];

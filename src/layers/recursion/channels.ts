@@ -34,6 +34,9 @@ export function checkShuffle(who: string, shuffle: number | ShuffleOptions | nul
 
 /** @throws Error where the channels cannot be shuffled so. */
 export function checkShuffledChannels(who: string, channels: number, { groups, swapHalves }: ShuffleOptions): void {
-  if (channels % groups !== 0) throw new Error(`${who}: shuffle: groups must divide the channels of the state, got ${groups} groups and ${channels} channels.`);
+  if (channels % groups !== 0) {
+    const usable = Array.from({ length: channels }, (_, i) => i + 1).filter((count) => channels % count === 0);
+    throw new Error(`${who}: shuffle: groups must divide the channels of the state, got ${groups} groups and ${channels} channels. Use ${usable.slice(0, -1).join(', ')} or ${channels}.`);
+  }
   if (swapHalves && channels % 2 !== 0) throw new Error(`${who}: shuffle: swapHalves needs an even number of channels, got ${channels}.`);
 }

@@ -110,6 +110,11 @@ export class ConvolutionUnit {
     this.regularizers = { kernel: regularizerOf(who, 'kernelRegularizer', args.kernelRegularizer), bias: regularizerOf(who, 'biasRegularizer', args.biasRegularizer) };
   }
 
+  get kind(): 'none' | 'depthwise' | 'plain' {
+    if (this.#kernelSize === null) return 'none';
+    return this.#depthMultiplier === null ? 'plain' : 'depthwise';
+  }
+
   /** Channels out for so many in. */
   channels(inputs: number): number {
     if (this.#kernelSize === null) return inputs;

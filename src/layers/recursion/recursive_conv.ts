@@ -152,11 +152,12 @@ export class RecursiveConv extends OuterLayer {
     const keeps = connection === 'residual' || connection === 'inputSkip' || (connection === 'none' && recursions > 1);
     if (keeps && states !== inputs) {
       const why = connection === 'none' ? 'the next recursion takes what this one makes' : `connection '${connection}' adds them`;
-      throw new Error(`${who}: the block makes ${states} channels of ${inputs}, and they must be as many: ${why}. Change the channels in a layer before it, or set filters to ${inputs}.`);
+      throw new Error(`${who}: the block makes ${states} channels of ${inputs}, and they must be as many: ${why}. Change the channels in a layer before it, or ${this.#block.advice(inputs)}.`);
     }
     if (shuffle !== null) checkShuffledChannels(who, states, shuffle);
     const outputs = this.#head?.channels(states, space) ?? states;
-    const memories = others.reduce((total, shape) => total + (shape[shape.length - 1] ?? NaN), 0);
+    others.forEach((shape, i) => checkMemory(who, x, shape, i));
+    const memories = others.reduce((total, shape) => total + shape[shape.length - 1]!, 0);
     return { space, inputs, memories, states, outputs, fused: fusion === null ? outputs : (fusion.filters ?? inputs) };
   }
 
@@ -258,6 +259,13 @@ export class RecursiveConv extends OuterLayer {
   }
 }
 
+/** @throws Error where a memory cannot stand beside the input x in the channels. */
+function checkMemory(who: string, x: Shape, memory: Shape, i: number): void {
+  const fits = memory.length === x.length && memory.slice(1, -1).every((length, axis) => length === null || x[axis + 1] === null || length === x[axis + 1]);
+  if (fits && memory[memory.length - 1] != null) return;
+  throw new Error(`${who}: memories must be as the input ${shownShape(x)} but for their channels, a known number; memory ${i} is ${shownShape(memory)}. Resize it, or give its channels, in a layer before.`);
+}
+
 interface ChannelPlan {
   /** Shape before the channels, batch included. */
   space: Shape;
@@ -270,7 +278,6 @@ interface ChannelPlan {
   /** Of the readout. */
   fused: number;
 }
-
 
 /** A convolution, or a block of them, applied several times with one set of weights. See {@link RecursiveConv}. */
 export function recursiveConv(args: RecursiveConvArgs): RecursiveConv {

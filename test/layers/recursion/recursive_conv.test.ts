@@ -317,9 +317,20 @@ describe('recursiveConv', () => {
     expect(block(layers.batchNormalization({ name: 'norm' }))).toThrow("RecursiveConv: block: the layer 'norm' (BatchNormalization) would share its running statistics between recursions, which breaks training. Use a part {normalization: 'perRecursion'} in its place.");
     expect(block(layers.conv2d({ filters: 6, kernelSize: 3, name: 'shrinks' }))).toThrow("the layer 'shrinks' of the block makes [1, 3, 3, 6] of [1, 5, 5, 6]: a recursion keeps the size of its state. Use padding 'same' and strides 1.");
     expect(() => recursiveConv({ block: layers.activation({ activation: 'relu', name: 'act' }), recursions: 2, tied: false }).build([1, 5, 5, 6])).toThrow("tied false is for convolutions given by their options: the layer 'act' has one set of weights.");
-    expect(built({ filters: 8, connection: 'residual' })).toThrow("RecursiveConv 'wrong': the block makes 8 channels of 6, and they must be as many: connection 'residual' adds them.");
+    expect(built({ filters: 8, connection: 'residual' })).toThrow("RecursiveConv 'wrong': the block makes 8 channels of 6, and they must be as many: connection 'residual' adds them. Change the channels in a layer before it, or set filters to 6.");
+    const advised: [RecursiveConvArgs['block'], string][] = [
+      [{ kernelSize: 3, depthMultiplier: 2 }, 'set depthMultiplier to 1, or end the block with a convolution {kernelSize: 1, filters: 6} behind the depthwise one.'],
+      [[{ kernelSize: 1, filters: 4 }, { kernelSize: 3, depthMultiplier: 2 }], 'or end the block with a convolution {kernelSize: 1, filters: 6} behind the depthwise one.'],
+      [[{ kernelSize: 1, filters: 4 }, { activation: 'relu' }], 'or set filters of its last convolution to 6.'],
+      [layers.dense({ units: 4 }), 'or end the block with a convolution {kernelSize: 1, filters: 6}.'],
+    ]; // prettier-ignore
+    for (const [block, message] of advised) expect(() => recursiveConv({ block, recursions: 2, connection: 'residual' }).build([1, 5, 5, 6])).toThrow(message);
+    for (const [memory, shown] of [[[1, 4, 4, 6], '[1, 4, 4, 6]'], [[1, 5, 6], '[1, 5, 6]'], [[1, 5, 5, null], '[1, 5, 5, null]']] as [number[], string][]) {
+      expect(built({ readout: 'memory' }, [[1, 5, 5, 6], [1, 5, 5, 2], memory])).toThrow(`RecursiveConv 'wrong': memories must be as the input [1, 5, 5, 6] but for their channels, a known number; memory 1 is ${shown}. Resize it, or give its channels, in a layer before.`);
+    }
+    expect(built({ readout: 'memory' }, [[null, null, 5, 6], [1, 4, null, 2]] as number[][])).not.toThrow();
     expect(built({ filters: 8 })).toThrow('the next recursion takes what this one makes');
-    expect(built({ shuffle: 4 })).toThrow('shuffle: groups must divide the channels of the state, got 4 groups and 6 channels.');
+    expect(built({ shuffle: 4 })).toThrow('shuffle: groups must divide the channels of the state, got 4 groups and 6 channels. Use 1, 2, 3 or 6.');
     expect(built({ shuffle: { groups: 5, swapHalves: true } }, [1, 5, 5, 5])).toThrow('shuffle: swapHalves needs an even number of channels, got 5.');
     expect(built({ groups: 4 })).toThrow('groups must divide the channels in and out, got groups 4, 6 in and 6 out.');
     expect(built({ connection: 'dense' })).toThrow("with connection 'dense' the first convolution of the block sees ever more channels: give it filters, without groups and depthMultiplier.");
