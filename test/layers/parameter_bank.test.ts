@@ -134,6 +134,17 @@ describe('a bank of very few numbers', () => {
   });
 });
 
+it('a Sequential on an unsplit bank comes back from a file, with one owner', async () => {
+  const model = sequential({ layers: [parameterBank({ size: 30, passInput: true, inputShape: [5, 5, 2], seed: 1 }), bankedConv2d({ filters: 4, kernelSize: 3, activation: 'tanh', name: 'kept_conv' }), layers.globalAveragePooling2d({ dataFormat: 'channelsLast' }), bankedDense({ units: 3, name: 'kept_dense' })] });
+  const loaded = await saveAndLoad(model);
+  const images = seeded([4, 5, 5, 2], 1);
+  expect(loaded.countParams()).toBe(30 + 4 + 2 + 3 + 2);
+  expectNear('outputs', await values(loaded.predict(images)), await values(model.predict(images)), 1e-6);
+  loaded.layers[0].setWeights([tf.zeros([30])]);
+  loaded.layers[3].setWeights(loaded.layers[3].getWeights().map(({ shape }) => (shape[0] === 3 ? tf.tensor1d([1, 2, 3]) : tf.ones(shape))));
+  expectNear('outputs of an empty bank', await values(tf.slice(loaded.predict(images) as tf.Tensor2D, 0, 1)), [1, 2, 3], 1e-6);
+});
+
 /** Images and words to ten classes each, all weights but biases and coefficients out of one bank. */
 function twoModalities(size = 120): LayersModel {
   const bank = parameterBank({ size, passInput: true, seed: 2, name: 'bank' });

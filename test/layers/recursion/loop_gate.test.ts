@@ -77,6 +77,14 @@ describe('recursiveConv with a gate', () => {
     expect(layer.computedRecursions).toBe({ webgl: 4, webgpu: 6 }[tf.getBackend()] ?? 3);
   });
 
+  it('computes nothing more for a batch that agrees, and all for one that does not', async () => {
+    const layer = counter(2.5);
+    for (const [values, ends, computed] of [[[0, 0, 0.2], [3, 3, 3.2], 3], [[0, 1, 5], [3, 3, 6], 3], [[0, 1, -3], [3, 3, 3], 6]] as const) {
+      expectNear('states', await firstOf(layer.apply(starts(...values)) as tf.Tensor), ends, 1e-5);
+      expect(layer.computedRecursions).toBe({ webgl: computed === 3 ? 4 : 6, webgpu: 6 }[tf.getBackend()] ?? computed);
+    }
+  });
+
   it('repeats the state of who left in the outputs of every step', async () => {
     const [last, ...steps] = counter(1.5, { everyStep: true }).apply(starts(0)) as tf.Tensor[];
     expect(await firstOf(last)).toEqual([2]);
@@ -114,6 +122,11 @@ describe('recursiveConv with a gate', () => {
     const rows = Array.from(await mean.read().data());
     // All enter the first: mean of 1 and 10. Afterwards its output is normalised, so that all stay below 2.5 and enter.
     expect(rows[0]).toBeCloseTo(0.5 * 5.5, 4);
+    // Only the smaller one, −1 behind normalisation, enters the second: mean −1 + 1 and variance 0, where both would have mean 1 and variance 1.
+    const partly = counter(0, { normalization: { scope: 'perRecursion', momentum: 0.5 }, recursions: 3 });
+    partly.apply(starts(0, 9), { training: true });
+    const [means, variances] = await Promise.all(['moving_mean', 'moving_variance'].map((name) => partly.weights.find((weight) => weight.name.includes(name))!.read().data()));
+    expectNear('statistics of who entered', [means[1], variances[1]], [0, 0.5], 1e-3);
     const closed = counter(-9, { normalization: { scope: 'perRecursion', momentum: 0.5 }, recursions: 3 });
     closed.apply(starts(0, 9), { training: true });
     const kept = closed.weights.find(({ name }) => name.includes('moving_mean'))!;

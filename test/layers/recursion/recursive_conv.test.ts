@@ -120,6 +120,32 @@ describe('recursiveConv', () => {
     expectNear('y', await (b.predict(x()) as tf.Tensor).data(), await (a.predict(x()) as tf.Tensor).data(), 1e-5);
   });
 
+  it.each([
+    ['1D', { kernelSize: 3, filters: 4 }, [2, 7, 4], [3, 4, 4], (h: tf.Tensor, k: tf.Tensor) => tf.conv1d(h as tf.Tensor3D, k as tf.Tensor3D, 1, 'same')],
+    ['1D with dilation', { kernelSize: 3, filters: 4, dilationRate: 2 }, [2, 7, 4], [3, 4, 4], (h: tf.Tensor, k: tf.Tensor) => tf.conv1d(h as tf.Tensor3D, k as tf.Tensor3D, 1, 'same', 'NWC', 2)],
+    ['depthwise', { kernelSize: 3, depthMultiplier: 1 }, [2, 5, 5, 4], [3, 3, 4, 1], (h: tf.Tensor, k: tf.Tensor) => tf.depthwiseConv2d(h as tf.Tensor4D, k as tf.Tensor4D, 1, 'same')],
+    ['grouped', { kernelSize: 3, groups: 2 }, [2, 5, 5, 4], [3, 3, 2, 4], (h: tf.Tensor, k: tf.Tensor) => {
+      const [parts, kernels] = [tf.split(h, 2, 3), tf.split(k, 2, 3)];
+      return tf.concat(parts.map((part, g) => tf.conv2d(part as tf.Tensor4D, kernels[g] as tf.Tensor4D, 1, 'same')), 3);
+    }],
+  ] as [string, Partial<RecursiveConvArgs>, number[], number[], (h: tf.Tensor, k: tf.Tensor) => tf.Tensor][])('is stock convolutions one after the other, %s', async (_, args, shape, kernelShape, convolve) => {
+    const layer = recursiveConv({ ...args, activation: 'relu', recursions: 3 });
+    layer.build(shape);
+    const [kernel, bias, given] = [seeded(kernelShape, 1), seeded([4], 2), seeded(shape, 3)];
+    layer.setWeights([kernel, bias]);
+    const expected = [0, 1, 2].reduce((h) => tf.relu(tf.add(convolve(h, kernel), bias)), given);
+    expectNear('y', await (layer.apply(given) as tf.Tensor).data(), await expected.data(), 1e-5);
+  }); // prettier-ignore
+
+  it('shares the first channels of one kernel where a dense connection gives ever more', async () => {
+    const layer = recursiveConv({ kernelSize: 3, filters: 2, recursions: 3, connection: 'dense', readout: 'fusion', fusion: { useBias: false }, useBias: false });
+    layer.build(x().shape);
+    const [kernel, fusion] = [seeded([3, 3, 8, 2], 1) as tf.Tensor4D, seeded([1, 1, 10, 4], 2) as tf.Tensor4D];
+    layer.setWeights([kernel, fusion]);
+    const all = [0, 1, 2].reduce<tf.Tensor4D>((seen) => tf.concat([seen, tf.conv2d(seen, tf.slice(kernel, 0, [3, 3, seen.shape[3], 2]), 1, 'same')], 3), x());
+    expectNear('y', await (layer.apply(x()) as tf.Tensor).data(), await tf.conv2d(all, fusion, 1, 'same').data(), 1e-5);
+  });
+
   it('has the weights of one recursion, or of all when untied, and each once', () => {
     const count = (args: Partial<RecursiveConvArgs>) => trained(recursiveConv({ kernelSize: 3, recursions: 5, ...args }), x()).countParams();
     expect(count({})).toBe(9 * 16 + 4);
@@ -229,10 +255,18 @@ describe('recursiveConv', () => {
     expect(layer.countParams()).toBe(9 * 16 + 4 + (4 + 4 + 3 + 4) * 4 + 4);
   });
 
-  it('has finite gradients through 25 recursions', async () => {
-    const layer = recursiveConv({ block: [{ kernelSize: 3, preActivation: true, activation: 'relu', kernelInitializer: 'heNormal' }], recursions: 25, connection: 'inputSkip' });
+  const before = { kernelSize: 3, preActivation: true, activation: 'relu', kernelInitializer: initializers.heNormal({ seed: 2 }) } as const;
+  it.each([
+    ['inputSkip', { block: [before], connection: 'inputSkip' }],
+    ['residual, normalised', { block: [{ ...before, useBias: false, normalization: 'perRecursion' }], connection: 'residual' }],
+    ['dense', { block: [{ ...before, filters: 1, kernelInitializer: initializers.randomNormal({ stddev: 0.1, seed: 2 }) }], connection: 'dense', readout: 'fusion' }],
+    ['memory', { block: [before], connection: 'inputSkip', readout: 'memory' }],
+    ['a gate', { block: [before], connection: 'inputSkip', gate: { cost: 0.1 } }],
+  ] as [string, Partial<RecursiveConvArgs>][])('has finite gradients through 25 recursions: %s', async (_, args) => {
+    const layer = recursiveConv({ ...args, recursions: 25 });
     layer.build(x().shape);
-    const { grads } = tf.variableGrads(() => tf.mean(tf.square(layer.apply(x()) as tf.Tensor)) as tf.Scalar);
+    const loss = () => tf.addN([tf.mean(tf.square(layer.apply(x(), { training: true }) as tf.Tensor)), ...layer.calculateLosses()]) as tf.Scalar;
+    const { grads } = tf.variableGrads(loss, layer.trainableWeights.map((weight) => weight.read() as tf.Variable));
     for (const gradient of Object.values(grads)) {
       const values = await gradient.data();
       expect(values.every(Number.isFinite)).toBe(true);
