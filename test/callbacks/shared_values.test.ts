@@ -1,9 +1,11 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, layers, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
+import { initializers, layers, loadLayersModel, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { groupByValue, reassign, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
+import { encodeModelArtifacts } from '../../src/compression/container.js';
+import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
-import { seeded } from '../contract/fixtures.js';
+import { savedArtifacts, seeded } from '../contract/fixtures.js';
 
 /** −0 as 0. */
 const valuesOf = async (model: LayersModel, index: number) => Array.from(await model.getWeights()[index].data(), (value) => value + 0);
@@ -166,5 +168,18 @@ describe('sharedValues', () => {
     expect(await valuesOf(model, 0)).not.toEqual(first);
     tf.dispose([x, y]);
     model.dispose();
+  });
+
+  it('leaves a model that is saved as small as before, with the values that it has now', async () => {
+    const { model, x, y } = setUp(tf.train.adam(0.03));
+    const before = encodeModelArtifacts(await savedArtifacts(model)).length;
+    await fit(model, x, y, sharedValues(), 5);
+    const bytes = encodeModelArtifacts(await savedArtifacts(model));
+    expect(Math.abs(bytes.length - before)).toBeLessThan(24);
+    const loaded = await loadLayersModel(tf.io.fromMemory(decodeModelArtifacts(bytes)));
+    for (const [i, weight] of loaded.getWeights().entries()) expect(Array.from(await weight.data())).toEqual(Array.from(await model.getWeights()[i].data()));
+    expect(distinct(await valuesOf(loaded, 0))).toEqual(distinct(await valuesOf(model, 0)));
+    tf.dispose([x, y]);
+    for (const each of [model, loaded]) each.dispose();
   });
 });
