@@ -73,7 +73,7 @@ export class DEQMonitor extends tfl.Callback {
   }
 
   override async onBatchEnd(): Promise<void> {
-    await Promise.all(this.#layers.map(async (layer) => count(this.#totals.get(layer)!, await layer.report())));
+    await Promise.all(this.#layers.map(async (layer) => count(this.#totals.get(layer)!, await layer.report('training'))));
   }
 
   override async onEpochEnd(_epoch: number, logs: Record<string, unknown> = {}): Promise<void> {
@@ -95,7 +95,7 @@ export class DEQMonitor extends tfl.Callback {
   }
 
   async #radius(layer: DEQLayer): Promise<number> {
-    const radius = layer.spectralRadius(undefined, { iterations: this.#products });
+    const radius = layer.spectralRadius('training', { iterations: this.#products });
     const values = await radius.data<'float32'>();
     radius.dispose();
     return Math.max(...values);

@@ -9,16 +9,17 @@ import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers'
 import { disposeWithTape, isRecording, withoutTape } from '../autodiff/tape.js';
 import { checkChoice, checkKeys, describe, warnOnce } from '../checks.js';
 import { revivedLayer, variableOf, withReads, type Initializer, type Layer } from '../host.js';
-import { forwardSolve, type EquilibriumGradient } from '../solvers/equilibrium.js';
+import type { EquilibriumGradient } from '../solvers/equilibrium.js';
 import { jacobianPenalty } from '../solvers/jacobian_penalty.js';
 import { revive, serialized } from '../solvers/serialized.js';
+import { LateChecks } from '../solvers/late_checks.js';
 import { failureKey, type Solver, type SolveReport } from '../solvers/solver.js';
 import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
 import { checkTrajectory, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
-import { CallRecord, layerFailure, type DEQReport } from './deq_record.js';
+import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
 import { applied, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
@@ -56,15 +57,15 @@ export class DEQLayer extends OuterLayer {
   readonly initialState: 'zeros' | 'learned' | 'given';
   readonly kernelNormalization: KernelNormalization | null;
   readonly trajectory: readonly number[];
-  /** Whether the inputs of the last call are kept, for {@link spectralRadius}. */
+  /** Whether the inputs and masks of the last calls are kept, for {@link spectralRadius}. */
   keepsInputs = false;
   #settings: StepSettings;
   #plan: CellPlan | null = null;
   #starts: LayerVariable[] = [];
   #normalized: { kernel: LayerVariable; weights: LayerVariable[] }[] = [];
   #penalty: Tensor | null = null;
-  #record: CallRecord | null = null;
-  #lastInputs: Tensor[] = [];
+  #records: Partial<Record<CallKind | 'last', CallRecord>> = {};
+  readonly #checks = new LateChecks();
   #repeated = new RepeatedCalls();
 
   constructor(args: DEQLayerArgs) {
@@ -153,14 +154,16 @@ export class DEQLayer extends OuterLayer {
     const f = this.#map(xs, training, mask, normalized);
     const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
     const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
-    const record = this.#begin(new CallRecord(training, solver, this.gradient instanceof Unrolled ? this.gradient.steps : null), given);
+    const kind = training ? 'training' : 'inference';
+    const record = this.#begin(kind, solver, { inputs: given, mask: mask ?? null });
     const taps = new Map<number, Tensor[]>();
     const changed = watchStatistics([this.cell]);
     const z = this.gradient.apply({
       f, z0, solver, wrt: [...new Set(wrt)],
-      forward: { tell: (report) => this.#tell(report, training, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
+      forward: { tell: (report) => this.#tell(report, kind, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
       onForward: (solution) => record.add('forward', solution),
       onBackward: (solution) => record.add('backward', solution),
+      owner: `DEQLayer '${this.name}'`,
     }); // prettier-ignore
     const statistic = changed();
     if (statistic !== null) {
@@ -219,51 +222,48 @@ export class DEQLayer extends OuterLayer {
     return penalty === null || penalty.isDisposed ? tfc.scalar(0) : (tfc.clone(penalty) as Scalar);
   }
 
-  #begin(record: CallRecord, inputs: readonly Tensor[]): CallRecord {
-    this.#forget();
-    if (this.keepsInputs) this.#lastInputs = inputs.map((input) => tfc.keep(withoutTape(() => tfc.clone(input))));
-    return (this.#record = record);
+  #begin(kind: CallKind, solver: Solver, given: CallInputs): CallRecord {
+    this.#checks.raise();
+    this.#records[kind]?.dispose();
+    const steps = this.gradient instanceof Unrolled ? this.gradient.steps : null;
+    return (this.#records[kind] = this.#records.last = new CallRecord(kind, solver, steps, this.#checks, this.keepsInputs ? given : null));
   }
 
-  #forget(): void {
-    this.#record?.dispose();
-    this.#record = null;
-    tfc.dispose(this.#lastInputs);
-    this.#lastInputs = [];
-  }
-
-  #tell(report: SolveReport, training: boolean, solver: Solver): void {
-    const failure = layerFailure(this.name, training, report, solver);
+  #tell(report: SolveReport, kind: CallKind, solver: Solver): void {
+    const failure = layerFailure(this.name, kind, report, solver);
     if (failure === null) return;
     if (solver.limits.onFailure === 'throw') throw new Error(failure);
-    warnOnce(`${this.name} ${String(training)} ${solver.getClassName()} ${failureKey(report, solver.limits)}`, failure);
+    warnOnce(`${this.name} ${kind} ${solver.getClassName()} ${failureKey(report, solver.limits)}`, failure);
   }
 
-  /** What is known of the last call; rejects before the first. */
-  async report(): Promise<DEQReport> {
-    if (this.#record === null) throw new Error(`DEQLayer '${this.name}': there is no report before the first call.`);
-    return this.#record.report();
+  /**
+   * What is known of the last call, in training, in inference or (default) of either; rejects before the first. Where a step calls the layer more than once,
+   * that is the last of these calls.
+   */
+  async report(of: CallKind | 'last' = 'last'): Promise<DEQReport> {
+    const record = this.#records[checkChoice(`DEQLayer '${this.name}'`, 'report', of, CALLS)];
+    if (record === undefined) throw new Error(`DEQLayer '${this.name}': there is no report before the first call${of === 'last' ? '' : ` in ${of}`}.`);
+    return record.report();
   }
 
   /** {@link report} without waiting: null before the first call, and on backends whose values must be awaited. */
   get lastReport(): DEQReport | null {
-    return this.#record?.known() ?? null;
+    return this.#records.last?.known() ?? null;
   }
 
   /**
-   * Spectral radius of ∂f/∂z at the fixed point for `inputs` (default: those of the last call, if `keepsInputs`), per sample `[batch]`, by the
-   * power method. Below 1, plain iteration converges there.
+   * Spectral radius of ∂f/∂z at the fixed point for these inputs (and `mask`), or for those of the last call in training, in inference or (default) of
+   * either, if `keepsInputs`; per sample `[batch]`, by the power method. Below 1, plain iteration converges there.
    */
-  spectralRadius(inputs?: Tensor | Tensor[], args?: SpectralRadiusArgs): Tensor1D {
-    const given = inputs === undefined ? this.#lastInputs : Array.isArray(inputs) ? inputs : [inputs];
-    if (this.#plan === null || given.length === 0) throw new Error(`DEQLayer '${this.name}': spectralRadius needs inputs, or keepsInputs = true before the last call.`);
+  spectralRadius(at: Tensor | Tensor[] | CallKind | 'last' = 'last', { mask, ...args }: SpectralRadiusArgs & { mask?: Tensor } = {}): Tensor1D {
+    const given = typeof at === 'string' ? this.#records[at]?.given : { inputs: [at].flat(), mask: mask ?? null };
+    if (this.#plan === null || given == null) throw new Error(`DEQLayer '${this.name}': spectralRadius needs inputs, or keepsInputs = true before the last call.`);
     const { injected } = this.#plan;
     return withoutTape(() =>
       tfc.tidy(() => {
-        const xs = given.slice(0, injected);
-        const f = this.#map(xs, false, null, this.#normalizedKernels(false));
-        const solver = this.inferenceSolver ?? this.solver;
-        const solution = forwardSolve({ f, z0: this.#start(xs, given.slice(injected)), solver, wrt: [] }, { tell: () => {} });
+        const xs = given.inputs.slice(0, injected);
+        const f = this.#map(xs, false, given.mask, this.#normalizedKernels(false));
+        const solution = (this.inferenceSolver ?? this.solver).solve(f, this.#start(xs, given.inputs.slice(injected)), { replay: true, tell: () => {} });
         solution.dispose();
         return spectralRadius(f, solution.state, args);
       }),
@@ -290,6 +290,11 @@ export class DEQLayer extends OuterLayer {
     const result = super.dispose();
     if (result.refCountAfterDispose === 0) this.#forget();
     return result;
+  }
+
+  #forget(): void {
+    Object.values(this.#records).forEach((record) => record.dispose());
+    this.#records = {};
   }
 
   override getConfig(): serialization.ConfigDict {
@@ -321,6 +326,8 @@ export class DEQLayer extends OuterLayer {
     });
   }
 }
+
+const CALLS = ['training', 'inference', 'last'] as const;
 
 const constantly = (make: () => Tensor): Initializer => ({ apply: make }) as unknown as Initializer;
 

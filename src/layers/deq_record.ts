@@ -1,5 +1,9 @@
-/** What is known of an equilibrium layer's last call: its solves forward and backward. */
-import { failureOf, isSpotCheck, type Solution, type SolveReport, type Solver, type StopReason } from '../solvers/solver.js';
+/** What is known of an equilibrium layer's last calls, in training and in inference: inputs, and solves forward and backward. */
+import * as tfc from '@tensorflow/tfjs-core';
+import type { Tensor } from '@tensorflow/tfjs-core';
+import { withoutTape } from '../autodiff/tape.js';
+import { LateChecks } from '../solvers/late_checks.js';
+import { failureOf, type Solution, type SolveReport, type Solver, type StopReason } from '../solvers/solver.js';
 
 /** The last call of an equilibrium layer, in training its backward pass too. */
 export interface DEQReport {
@@ -17,29 +21,45 @@ export interface DEQReport {
   backward: SolveReport | null;
 }
 
-/** Holds the solves of a call until the next. */
+/** Calls that are kept apart: training, with what the backward pass adds, is not to be mistaken for the validation after it. */
+export type CallKind = 'training' | 'inference';
+
+/** What a layer was called with. */
+export interface CallInputs {
+  inputs: readonly Tensor[];
+  mask: Tensor | null;
+}
+
+/** Holds the solves of a call until the next of its kind. */
 export class CallRecord {
+  /** Copies, if they are kept. */
+  readonly given: CallInputs | null;
   readonly #solutions: { forward: Solution | null; backward: Solution | null } = { forward: null, backward: null };
-  /** Reports that are being awaited: what they read must not be disposed of. */
-  readonly #pending = new Map<Solution, Promise<unknown>>();
+  #disposed = false;
 
   constructor(
-    readonly training: boolean,
+    readonly kind: CallKind,
     readonly solver: Solver,
     /** Steps of a network of fixed depth, or null where a solver is at work. */
     readonly steps: number | null,
-  ) {}
+    readonly checks: LateChecks,
+    given: CallInputs | null,
+  ) {
+    const kept = (tensor: Tensor) => tfc.keep(withoutTape(() => tfc.clone(tensor)));
+    this.given = given && { inputs: given.inputs.map(kept), mask: given.mask && kept(given.mask) };
+  }
 
+  /** Takes over a solve. The backward pass of a call comes after a later call where the layer is applied twice in a step. */
   add(which: 'forward' | 'backward', solution: Solution): void {
-    this.#free(this.#solutions[which]);
+    this.checks.look(`${this.kind} ${which}`, solution);
+    this.#solutions[which]?.dispose();
     this.#solutions[which] = solution;
-    // Has failures told that must be awaited.
-    if (isSpotCheck(solution)) queueMicrotask(() => void this.#read(solution).catch((error: Error) => console.warn(error.message)));
+    if (this.#disposed) this.dispose();
   }
 
   async report(): Promise<DEQReport> {
     const { forward, backward } = this.#solutions;
-    return this.#make(forward && (await this.#read(forward)), backward && (await this.#read(backward)));
+    return this.#make(...(await Promise.all([forward?.report() ?? null, backward?.report() ?? null])));
   }
 
   /** Null where it must be awaited. */
@@ -50,17 +70,19 @@ export class CallRecord {
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const which of ['forward', 'backward'] as const) {
-      this.#free(this.#solutions[which]);
+      this.#solutions[which]?.dispose();
       this.#solutions[which] = null;
     }
+    tfc.dispose([...(this.given?.inputs ?? []), this.given?.mask ?? null] as tfc.TensorContainer);
   }
 
   #make(forward: SolveReport | null, backward: SolveReport | null): DEQReport {
-    const { training, steps, solver } = this;
+    const { kind, steps, solver } = this;
     const residuals = forward?.samples.map(({ residual, relativeResidual }) => (solver.limits.stop === 'relative' ? relativeResidual : residual)) ?? [];
     return {
-      training,
+      training: kind === 'training',
       solver: steps === null ? solver.getClassName() : 'Unrolled',
       iterations: forward?.iterations ?? steps ?? 0,
       reason: forward?.reason ?? null,
@@ -69,22 +91,9 @@ export class CallRecord {
       backward,
     };
   }
-
-  #read(solution: Solution): Promise<SolveReport> {
-    const report = solution.report();
-    this.#pending.set(solution, report);
-    return report.finally(() => this.#pending.delete(solution));
-  }
-
-  #free(solution: Solution | null): void {
-    if (solution === null) return;
-    const pending = this.#pending.get(solution);
-    if (pending === undefined) solution.dispose();
-    else void pending.finally(() => solution.dispose()).catch(() => {});
-  }
 }
 
 /** How a failed solve of a layer is told. */
-export function layerFailure(layer: string, training: boolean, report: SolveReport, solver: Solver): string | null {
-  return failureOf(`DEQLayer '${layer}' (${training ? 'training' : 'inference'}, ${solver.getClassName()})`, report, solver.limits);
+export function layerFailure(layer: string, kind: CallKind, report: SolveReport, solver: Solver): string | null {
+  return failureOf(`DEQLayer '${layer}' (${kind}, ${solver.getClassName()})`, report, solver.limits);
 }

@@ -110,13 +110,22 @@ export class DeviceSpace implements Space<DeviceVector, Tensor, Tensor> {
   read(values: readonly Tensor[]): Numbers {
     const count = values.length;
     const packed = tfc.tidy(() => tfc.keep(tfc.concat(values as tfc.Tensor2D[], 1)));
+    let [awaited, unwanted] = [false, false];
     return {
       now: null,
       later: async () => {
-        const numbers = await packed.data();
+        awaited = true;
+        await Promise.resolve();
+        const numbers = await packed.data().finally(() => {
+          awaited = false;
+          if (unwanted) packed.dispose();
+        });
         return Array.from({ length: count }, (_, j) => Float64Array.from({ length: this.batch }, (_, b) => numbers[b * count + j]));
       },
-      dispose: () => packed.dispose(),
+      dispose: () => {
+        unwanted = true;
+        if (!awaited) packed.dispose();
+      },
     };
   }
 

@@ -2,6 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, describe } from '../checks.js';
+import { lateChecksOf } from './late_checks.js';
 import type { Solution, SolveOptions, Solver } from './solver.js';
 import { layoutOf, type StateMap } from './space.js';
 
@@ -14,10 +15,12 @@ export interface EquilibriumProblem {
   wrt: readonly Tensor[];
   /** For the solve that finds z. */
   forward?: Pick<SolveOptions, 'tell' | 'taps' | 'onTap'>;
-  /** Told of the solve that found z; the callee disposes of it, and must not keep its state. */
-  onForward?: (solution: Solution) => void;
-  /** Told of the solve of the backward pass, where there is one; the callee disposes of it. */
-  onBackward?: (solution: Solution) => void;
+  /** Takes the solve that found z; disposes of it, and must not keep its state. */
+  onForward: (solution: Solution) => void;
+  /** Takes the solve of the backward pass, where there is one, and disposes of it. */
+  onBackward: (solution: Solution) => void;
+  /** Whose it is, for what is told of the backward pass. */
+  owner?: string;
 }
 
 /** The solve that finds z. */
@@ -29,7 +32,7 @@ export interface EquilibriumGradient extends serialization.Serializable {
   apply(problem: EquilibriumProblem): Tensor[];
 }
 
-export interface EquilibriumArgs extends Omit<EquilibriumProblem, 'f' | 'z0' | 'wrt' | 'forward'> {
+export interface EquilibriumArgs extends Pick<EquilibriumProblem, 'solver'>, Partial<Pick<EquilibriumProblem, 'onForward' | 'onBackward'>> {
   gradient: EquilibriumGradient;
   /** Default: none. */
   wrt?: readonly Tensor[];
@@ -54,10 +57,17 @@ export interface EquilibriumArgs extends Omit<EquilibriumProblem, 'f' | 'z0' | '
 export function equilibrium(f: StateMap, z0: readonly Tensor[], args: EquilibriumArgs): Tensor[] {
   const who = 'equilibrium';
   checkKeys(who, args, ['solver', 'gradient', 'wrt', 'onForward', 'onBackward']);
-  const { solver, gradient, wrt = [], onForward, onBackward } = args;
+  const { solver, gradient, wrt = [] } = args;
   if (typeof solver?.solve !== 'function') throw new Error(`${who}: solver must be a solver such as anderson(), got ${describe(solver)}.`);
   if (typeof gradient?.apply !== 'function') throw new Error(`${who}: gradient must be a gradient method such as implicit(), got ${describe(gradient)}.`);
   if (typeof f !== 'function') throw new Error(`${who}: f must be a function from a list of tensors to a list of tensors, got ${describe(f)}.`);
   layoutOf(who, z0);
+  const checks = lateChecksOf(solver);
+  checks.raise();
+  const checked = (kind: string) => (solution: Solution) => {
+    checks.look(kind, solution);
+    solution.dispose();
+  };
+  const { onForward = checked('forward'), onBackward = checked('backward') } = args;
   return tfc.tidy(() => gradient.apply({ f, z0, solver, wrt: [...new Set(wrt)], onForward, onBackward }));
 }

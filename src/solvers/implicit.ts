@@ -10,7 +10,7 @@ import { disposeWithTape, isRecording, orderTape } from '../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
 import { equilibrium, forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { revive, serialized } from './serialized.js';
-import { failureKey, failureOf, handOver, type Solution, type Solver, type SolveReport } from './solver.js';
+import { failureKey, failureOf, type Solution, type Solver, type SolveReport } from './solver.js';
 import { total, type StateMap } from './space.js';
 
 export interface ImplicitArgs {
@@ -79,14 +79,14 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     const { f, z0, wrt, onForward } = problem;
     if (!isRecording() || wrt.length === 0) {
       const solution = forwardSolve(problem);
-      handOver(solution, onForward);
+      onForward(solution);
       return solution.state;
     }
     const value = tfc.customGrad((...args: unknown[]) => {
       const save = args.at(-1) as (tensors: Tensor[]) => void;
       const solution = forwardSolve(problem, { keepInverse: this.#args.inverseEstimate !== 'none' });
       const { state, inverse } = solution;
-      handOver(solution, onForward);
+      onForward(solution);
       const tangent = linearize((...inputs) => f(inputs.slice(0, state.length)), [...state, ...wrt]);
       // The backward pass may not come by, and may come by more than once.
       disposeWithTape({ dispose: () => (tangent.dispose(), inverse?.dispose()) });
@@ -104,7 +104,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
 
   /** u of {@link Implicit}, by products with the Jacobian at the solution. */
   #solve(problem: EquilibriumProblem, tangent: Linearization, { state, inverse }: Solution, cotangents: Tensor[]): Tensor[] {
-    const { inverseEstimate, warmStart } = this.#args;
+    const { inverseEstimate, warmStart, ifUnsolved } = this.#args;
     // (I − J)⁻ᵀ = −(J − I)⁻ᵀ
     const estimated = inverse?.applyTranspose(cotangents).map((part) => tfc.neg(part));
     if (inverseEstimate === 'answer') return estimated ?? cotangents;
@@ -112,9 +112,9 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     const product = (u: Tensor[]) => tangent.vjp(u, state);
     const map = (u: Tensor[]) => product(u).map((part, i) => tfc.add(part, cotangents[i]));
     const start = estimated ?? (warmStart ? this.#previousLike(cotangents) : null) ?? cotangents;
-    const solution = solver.solve(map, start, { product, tell: (report) => this.#tell(report, solver) });
+    const solution = solver.solve(map, start, { product, tell: (report) => this.#tell(report, solver, problem.owner), throws: ifUnsolved === 'throw' });
     const u = this.#mended(solution, solver, map, cotangents);
-    handOver(solution, problem.onBackward);
+    problem.onBackward(solution);
     if (warmStart) this.#remember(u);
     return u;
   }
@@ -124,14 +124,15 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     return !((stop === 'relative' ? relativeResidual : residual) <= acceptable);
   }
 
-  #tell(report: SolveReport, solver: Solver): void {
+  #tell(report: SolveReport, solver: Solver, owner: string | undefined): void {
     const { ifUnsolved } = this.#args;
     const unsolved = report.samples.filter((sample) => this.#isUnsolved(sample, solver)).length;
     if (unsolved === 0) return;
-    const failure = failureOf('implicit (backward pass)', report, solver.limits) ?? 'implicit (backward pass): the residual is above acceptable.';
+    const who = `${owner === undefined ? '' : `${owner}: `}implicit (backward pass)`;
+    const failure = failureOf(who, report, solver.limits) ?? `${who}: the residual is above acceptable.`;
     const message = `${failure} ${CONSEQUENCES[ifUnsolved]}`;
     if (ifUnsolved === 'throw') throw new Error(message);
-    warnOnce(`implicit ${failureKey(report, solver.limits)}`, message);
+    warnOnce(`${who} ${failureKey(report, solver.limits)}`, message);
   }
 
   /** The solution of the backward pass, with what `ifUnsolved` says in the place of samples that have none. */

@@ -8,7 +8,6 @@ import { isRecording } from '../autodiff/tape.js';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { DAMPING } from './fixed_point_iteration.js';
-import { handOver } from './solver.js';
 import type { StateMap } from './space.js';
 
 export interface PhantomArgs {
@@ -64,7 +63,7 @@ export class Phantom extends serialization.Serializable implements EquilibriumGr
 /** The solution, and where a gradient evaluation records, damped steps from it. */
 export function stepsFromSolution(problem: EquilibriumProblem, steps: number, damping: number): Tensor[] {
   const solution = forwardSolve(problem);
-  handOver(solution, problem.onForward);
+  problem.onForward(solution);
   return isRecording() ? dampedSteps(problem.f, solution.state, steps, damping) : solution.state;
 }
 

@@ -19,7 +19,12 @@ export interface SolverArgs {
   maxIterations?: number;
   /** On webgl, where looking waits for the GPU: iterations between looks at whether all samples are done. Integer ≥ 1. Default 5. */
   checkEvery?: number;
-  /** Where a sample does not converge: warn, once for each kind of failure and setting, or throw. Default `warn`. */
+  /**
+   * Where a sample does not converge: warn, once for each kind of failure and setting, or throw. On webgl and webgpu that is known only after the step.
+   * There `throw` looks at every solve when its step is over: a failure is warned of, `report()` rejects with it, and the next call of the layer (or of
+   * `equilibrium` with this solver) throws it. `warn` looks at the 1st, 2nd, 4th, 8th … and every 100th solve of a layer, forward and backward apart.
+   * Default `warn`.
+   */
   onFailure?: 'warn' | 'throw';
 }
 
@@ -56,7 +61,9 @@ export interface Solution {
   report(): Promise<SolveReport>;
   /** The method's own estimate of the inverse Jacobian of f − id at the state, where it was asked for and has one. */
   readonly inverse: InverseEstimate | null;
-  /** Frees what {@link report} needs; neither the state nor the inverse. */
+  /** Whether a failure is thrown when it becomes known, see {@link SolveOptions.throws}. */
+  readonly throws: boolean;
+  /** Frees what {@link report} needs, once a report that is awaited has come; neither the state nor the inverse. */
   dispose(): void;
 }
 
@@ -73,6 +80,8 @@ export interface SolveOptions {
   keepInverse?: boolean;
   /** Called with the report when it becomes known (at once, or by {@link Solution.report}), in the place of what `onFailure` says. */
   tell?: (report: SolveReport) => void;
+  /** Whether `tell` throws at a failure: where reports must be awaited, each is then awaited. Default: as `onFailure` says. */
+  throws?: boolean;
   /**
    * Run f once and then only those of its kernels that depend on z (see `traceProgram`): what f computes of weights and inputs alone is
    * computed once. Not where f decides by values of z, which is noticed. Default false.
@@ -138,7 +147,7 @@ export function solveWith(who: string, make: MakeMethod, limits: SolverLimits, f
 }
 
 function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, limits: SolverLimits, f: StateMap, z0: readonly Tensor[], options: SolveOptions): Solution {
-  const { product } = options;
+  const { product, throws = limits.onFailure === 'throw' } = options;
   const replay = options.replay === true ? replayed(who, f) : null;
   try {
     const method = make(space, { f, product: product === undefined ? null : (v) => space.evaluate(product, v), stepsToKeep: options.keepInverse === true ? limits.maxIterations : null });
@@ -161,6 +170,7 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
       known,
       report: () => (awaited ??= numbers.later().then(report)),
       inverse: estimate === null ? null : inverseEstimate(estimate),
+      throws,
       dispose: numbers.dispose,
     };
   } finally {
@@ -224,19 +234,6 @@ export function tellFailure(who: string, report: SolveReport, limits: SolverLimi
   const failure = failureOf(who, report, limits);
   if (failure !== null && limits.onFailure === 'throw') throw new Error(failure);
   if (failure !== null) warnOnce(`${who} ${failureKey(report, limits)}`, failure);
-}
-
-/** Solves whose report must be awaited. */
-let unread = 0;
-
-/** Whether this solve is among those that are looked at after the step, so that failures show where reports must be awaited: the 1st, 2nd, 4th, 8th … */
-export const isSpotCheck = ({ known }: Solution): boolean => known === null && (++unread & (unread - 1)) === 0;
-
-/** Hands a solve on to who wants it, or lets go of it. */
-export function handOver(solution: Solution, listener?: (solution: Solution) => void): void {
-  if (listener !== undefined) return listener(solution);
-  if (!isSpotCheck(solution)) return solution.dispose();
-  queueMicrotask(() => void solution.report().finally(() => solution.dispose()));
 }
 
 /** B⁻ᵀy = −y + Σ v (u·y), per sample. */

@@ -83,7 +83,9 @@ export interface Space<V, S, W> {
 export interface Numbers {
   /** Null where they must be awaited. */
   now: Float64Array[] | null;
+  /** Reads them when the step that asks is over. */
   later(): Promise<Float64Array[]>;
+  /** May be called while they are awaited. */
   dispose(): void;
 }
 

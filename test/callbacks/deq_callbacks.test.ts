@@ -68,6 +68,26 @@ describe('deqMonitor', () => {
     expect(history).not.toHaveProperty('deq_spectralRadius');
   });
 
+  it('logs training, not the validation that the host runs before the end of the last batch', async () => {
+    // z ↦ ½ z x, whose radius is the largest |x| / 2.
+    const [z, given] = [input({ shape: [2] }), input({ shape: [2] })];
+    const dense = layers.dense({ units: 2, kernelInitializer: initializers.identity({ gain: 0.5 }), useBias: false, name: `monitored_${++made}` });
+    const cell = functionalModel({ inputs: [z, given], outputs: layers.multiply().apply([dense.apply(z) as SymbolicTensor, given]) as SymbolicTensor });
+    const layer = deqLayer({ cell, solver: anderson({ maxIterations: 2, tolerance: 1e-3, stop: 'absolute' }), inferenceSolver: anderson({ maxIterations: 9, tolerance: 1e-12 }), initialState: 'given', name: 'deq' });
+    const x = input({ shape: [2] });
+    const model = functionalModel({ inputs: x, outputs: layer.apply([x, x]) as SymbolicTensor });
+    model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+    const validationData: [tf.Tensor, tf.Tensor] = [tf.fill([4, 2], 0.2), tf.ones([4, 2])];
+    const { history } = await model.fit(tf.fill([8, 2], 0.8), tf.ones([8, 2]), { epochs: 2, batchSize: 4, verbose: 0, validationData, callbacks: deqMonitor({ spectralRadius: 4 }) });
+    expect(history['deq_iterations']).toEqual([2, 2]);
+    for (const epoch of [0, 1]) {
+      expect(history['deq_backwardIterations'][epoch] as number).toBe(2);
+      expect(history['deq_spectralRadius'][epoch] as number).toBeCloseTo(0.4, 4);
+    }
+    expect(await layer.report()).toMatchObject({ training: false });
+    expect(await layer.report('training')).toMatchObject({ training: true, iterations: 2 });
+  });
+
   it('says what is wrong', async () => {
     expect(() => deqMonitor({ spectralRadius: 1 })).toThrow('deqMonitor: spectralRadius must be 0 or an integer ≥ 2, got 1.');
     expect(() => deqMonitor({ radius: 3 } as never)).toThrow("deqMonitor: unknown option 'radius'.");

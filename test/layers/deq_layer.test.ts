@@ -347,6 +347,22 @@ describe('what keeps an equilibrium stable', () => {
     expect(warnings).toEqual([]);
   });
 
+  it('the spectral radius is that of the masked map, for the inputs of a call as for given ones', async () => {
+    // z ↦ ½ z x; the padded step has the largest x.
+    const [z, given] = [input({ shape: [3, 1] }), input({ shape: [3, 1] })];
+    const dense = layers.dense({ units: 1, kernelInitializer: initializers.constant({ value: 0.5 }), useBias: false });
+    const cell = functionalModel({ inputs: [z, given], outputs: layers.multiply().apply([dense.apply(z) as SymbolicTensor, given]) as SymbolicTensor });
+    const { layer } = modelOf({ cell }, [input({ shape: [3, 1] })]);
+    layer.keepsInputs = true;
+    const [steps, mask] = [tf.tensor3d([[[0.24], [0.1], [1]]]), tf.tensor2d([[1, 1, 0]], [1, 3], 'bool')];
+    tf.dispose(layer.apply(steps, { mask }) as tf.Tensor);
+    const radii = [layer.spectralRadius(), layer.spectralRadius(steps, { mask }), layer.spectralRadius(steps)];
+    const [[kept], [masked], [whole]] = await values(radii);
+    expect([kept, masked, whole].map((radius) => Number(radius.toFixed(3)))).toEqual([0.12, 0.12, 0.5]);
+    layer.dispose();
+    tf.dispose([steps, mask, radii]);
+  });
+
   it('jacobianPenalty adds the mean square of the Jacobian to the training loss, and lowers it by training', async () => {
     // z = zW, whose Jacobian is W: ‖W‖² / 3.
     const [z, given] = [input({ shape: [WIDTH] }), input({ shape: [WIDTH] })];
@@ -462,6 +478,8 @@ describe('what is wrong is said', () => {
   it('of reports and radii that there are not', async () => {
     const { layer } = modelOf({ name: 'deq_i' });
     await expect(layer.report()).rejects.toThrow("DEQLayer 'deq_i': there is no report before the first call.");
+    await expect(layer.report('training')).rejects.toThrow("DEQLayer 'deq_i': there is no report before the first call in training.");
+    await expect(layer.report('validation' as never)).rejects.toThrow("DEQLayer 'deq_i': report must be one of 'training', 'inference', 'last', got 'validation'.");
     expect(layer.lastReport).toBeNull();
     expect(() => layer.spectralRadius()).toThrow("DEQLayer 'deq_i': spectralRadius needs inputs, or keepsInputs = true before the last call.");
   });
