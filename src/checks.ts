@@ -48,6 +48,13 @@ export function checkNames(who: string, option: string, value: unknown): string[
   throw new Error(`${who}: ${option} must be an array of layer names, got ${describe(value)}.`);
 }
 
+/** Returns `value` if it is an object with this method. */
+export function checkHas<T>(who: string, option: string, value: T, method: keyof T & string, expected: string): T {
+  if (typeof value === 'object' && value !== null && typeof value[method] === 'function') return value;
+  const got = typeof value === 'function' ? `a function; call it: ${value.name}()` : describe(value);
+  throw new Error(`${who}: ${option} must be ${expected}, got ${got}.`);
+}
+
 /** A short form of any value for an error message. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

@@ -52,17 +52,19 @@ function planLayer(who: string, cell: Layer, inputShapes: readonly Shape[], give
   const injected = inputShapes.length - (given ? 1 : 0);
   if (injected < 1) throw new Error(`${who}: expected an input x beside the initial state, got ${inputShapes.map(shownShape).join(', ')}.`);
   const xs = inputShapes.slice(0, injected);
-  const next = (state: Shape): Shape => {
+  /** What the cell answers to these inputs. */
+  const asked = <T>(state: Shape, ask: (shapes: Shape[]) => T): T => {
     try {
-      return shapeList(cell.computeOutputShape([state, ...xs]))[0];
+      return ask([state, ...xs]);
     } catch (error) {
       throw new Error(`${who}: the cell '${cell.name}' (${cell.getClassName()}) takes no inputs [z, x] of shapes ${[state, ...xs].map(shownShape).join(', ')}: ${(error as Error).message} Make the cell a model: tf.model({inputs: [z, x], outputs: next z}).`, { cause: error });
     }
   };
+  const next = (state: Shape) => asked(state, (shapes) => shapeList(cell.computeOutputShape(shapes))[0]);
   const state = given ? inputShapes[injected] : next(xs[0]);
   checkState(who, cell, 0, state, next(state));
   if (cell.built) nameAsLoaded(cell, [state, ...xs]);
-  else cell.apply([state, ...xs].map((shape) => input({ batchShape: shape })) as SymbolicTensor[]);
+  else asked(state, (shapes) => cell.apply(shapes.map((shape) => input({ batchShape: shape })) as SymbolicTensor[]));
   return { states: [state], injected };
 }
 

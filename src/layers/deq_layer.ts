@@ -18,7 +18,7 @@ import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
-import { checkTrajectory, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
+import { checkNormalization, checkTrajectory, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
 import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
@@ -77,10 +77,7 @@ export class DEQLayer extends OuterLayer {
     this.cell = args.cell;
     this.#settings = settingsOf(args);
     this.initialState = checkChoice(who, 'initialState', args.initialState ?? 'zeros', START);
-    this.kernelNormalization = args.kernelNormalization ?? null;
-    if (this.kernelNormalization !== null && typeof this.kernelNormalization.weightsFor !== 'function') {
-      throw new Error(`${who}: kernelNormalization must be weightNormalization() or spectralNormalization(), got ${describe(args.kernelNormalization)}.`);
-    }
+    this.kernelNormalization = checkNormalization(args.kernelNormalization ?? null);
     this.trajectory = checkTrajectory(args.trajectory ?? []);
     this.supportsMasking = true;
   }
@@ -101,10 +98,13 @@ export class DEQLayer extends OuterLayer {
     return this.#settings.jacobianPenalty;
   }
 
-  /** Changes what may change between steps; what is not named stays. @throws Error as the constructor does. */
+  /** Changes what may change between steps; what is not named, or undefined, stays. @throws Error as the constructor does. */
   configure(changes: Partial<Pick<DEQLayerArgs, 'solver' | 'inferenceSolver' | 'gradient' | 'jacobianPenalty'>>): void {
     checkKeys(`DEQLayer '${this.name}': configure`, changes, ['solver', 'inferenceSolver', 'gradient', 'jacobianPenalty']);
-    this.#settings = settingsOf({ ...this.#settings, ...changes });
+    const { gradient } = this;
+    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
+    this.#settings = settingsOf({ ...this.#settings, ...given });
+    if (this.gradient !== gradient) gradient.dispose?.();
     this.#repeated = new RepeatedCalls();
   }
 
@@ -295,6 +295,7 @@ export class DEQLayer extends OuterLayer {
   #forget(): void {
     Object.values(this.#records).forEach((record) => record.dispose());
     this.#records = {};
+    this.gradient.dispose?.();
   }
 
   override getConfig(): serialization.ConfigDict {

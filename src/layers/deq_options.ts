@@ -1,8 +1,8 @@
 /** What a deep equilibrium layer is made with, checked. */
-import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT } from '../checks.js';
+import { checkHas, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, OPEN_UNIT } from '../checks.js';
 import { LAYER_OPTIONS, type Layer, type LayerArgs } from '../host.js';
 import { anderson } from '../solvers/anderson.js';
-import type { EquilibriumGradient } from '../solvers/equilibrium.js';
+import { checkGradient, checkSolver, type EquilibriumGradient } from '../solvers/equilibrium.js';
 import { implicit } from '../solvers/implicit.js';
 import type { Solver } from '../solvers/solver.js';
 import type { KernelNormalization } from './kernel_normalization.js';
@@ -49,22 +49,19 @@ export interface StepSettings {
   jacobianPenalty: Required<JacobianPenaltyOptions> | null;
 }
 
-export const settingsOf = ({ solver, inferenceSolver, gradient, jacobianPenalty: penalty }: Partial<DEQLayerArgs>): StepSettings => ({
-  solver: checkSolver('solver', solver ?? anderson()),
-  inferenceSolver: inferenceSolver == null ? null : checkSolver('inferenceSolver', inferenceSolver),
-  gradient: checkGradient(gradient ?? implicit()),
-  jacobianPenalty: checkPenalty(penalty ?? null),
-});
-
-function checkSolver(option: string, solver: Solver): Solver {
-  if (typeof solver?.solve === 'function') return solver;
-  throw new Error(`DEQLayer: ${option} must be a solver such as anderson(), got ${describe(solver)}.`);
+export function settingsOf({ solver: given, inferenceSolver, gradient, jacobianPenalty: penalty }: Partial<DEQLayerArgs>): StepSettings {
+  const who = 'DEQLayer';
+  const solver = checkSolver(who, 'solver', given ?? anderson());
+  return {
+    solver,
+    inferenceSolver: inferenceSolver == null ? null : checkSolver(who, 'inferenceSolver', inferenceSolver),
+    gradient: checkGradient(who, gradient ?? implicit(), solver),
+    jacobianPenalty: checkPenalty(penalty ?? null),
+  };
 }
 
-function checkGradient(gradient: EquilibriumGradient): EquilibriumGradient {
-  if (typeof gradient?.apply === 'function') return gradient;
-  throw new Error(`DEQLayer: gradient must be a gradient method such as implicit(), got ${describe(gradient)}.`);
-}
+export const checkNormalization = (normalization: KernelNormalization | null): KernelNormalization | null =>
+  normalization && checkHas('DEQLayer', 'kernelNormalization', normalization, 'weightsFor', 'weightNormalization() or spectralNormalization()');
 
 function checkPenalty(penalty: number | JacobianPenaltyOptions | null): Required<JacobianPenaltyOptions> | null {
   if (penalty === null) return null;

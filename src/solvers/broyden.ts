@@ -94,6 +94,7 @@ export class Broyden extends serialization.Serializable implements Solver {
   /** @nocollapse */
   static readonly className = 'Broyden';
   readonly limits: SolverLimits;
+  readonly estimatesInverse = true;
   readonly #own: Own;
 
   constructor(args: BroydenArgs = {}) {

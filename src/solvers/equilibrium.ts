@@ -1,7 +1,7 @@
 /** A fixed point as a differentiable value: a solver finds it, a gradient method says how to differentiate through it. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
-import { checkKeys, describe } from '../checks.js';
+import { checkHas, checkKeys, describe } from '../checks.js';
 import { lateChecksOf } from './late_checks.js';
 import type { Solution, SolveOptions, Solver } from './solver.js';
 import { layoutOf, type StateMap } from './space.js';
@@ -30,6 +30,19 @@ export const forwardSolve = ({ f, z0, solver, forward }: EquilibriumProblem, opt
 export interface EquilibriumGradient extends serialization.Serializable {
   /** The fixed point, or what stands for it, connected to `wrt` for `tf.grads`. */
   apply(problem: EquilibriumProblem): Tensor[];
+  /** @throws Error if it cannot go with the solutions of this solver. */
+  checkSolver?(who: string, solver: Solver): void;
+  /** Frees what it keeps between steps. */
+  dispose?(): void;
+}
+
+/** Returns `solver`. @throws Error if it is none. */
+export const checkSolver = (who: string, option: string, solver: Solver, example = 'anderson'): Solver => checkHas(who, option, solver, 'solve', `a solver such as ${example}()`);
+
+/** Returns `gradient`. @throws Error if it is no gradient method, or does not go with `solver`. */
+export function checkGradient(who: string, gradient: EquilibriumGradient, solver: Solver): EquilibriumGradient {
+  checkHas(who, 'gradient', gradient, 'apply', 'a gradient method such as implicit()').checkSolver?.(who, solver);
+  return gradient;
 }
 
 export interface EquilibriumArgs extends Pick<EquilibriumProblem, 'solver'>, Partial<Pick<EquilibriumProblem, 'onForward' | 'onBackward'>> {
@@ -58,8 +71,8 @@ export function equilibrium(f: StateMap, z0: readonly Tensor[], args: Equilibriu
   const who = 'equilibrium';
   checkKeys(who, args, ['solver', 'gradient', 'wrt', 'onForward', 'onBackward']);
   const { solver, gradient, wrt = [] } = args;
-  if (typeof solver?.solve !== 'function') throw new Error(`${who}: solver must be a solver such as anderson(), got ${describe(solver)}.`);
-  if (typeof gradient?.apply !== 'function') throw new Error(`${who}: gradient must be a gradient method such as implicit(), got ${describe(gradient)}.`);
+  checkSolver(who, 'solver', solver);
+  checkGradient(who, gradient, solver);
   if (typeof f !== 'function') throw new Error(`${who}: f must be a function from a list of tensors to a list of tensors, got ${describe(f)}.`);
   layoutOf(who, z0);
   const checks = lateChecksOf(solver);

@@ -7,8 +7,8 @@ import { serialization, type Tensor } from '@tensorflow/tfjs-core';
 import { joined, parted } from '../autodiff/joined.js';
 import { linearize, type Linearization } from '../autodiff/linearize.js';
 import { disposeWithTape, isRecording, orderTape } from '../autodiff/tape.js';
-import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, POSITIVE, warnOnce } from '../checks.js';
-import { equilibrium, forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
+import { checkBoolean, checkChoice, checkKeys, checkNumber, POSITIVE, warnOnce } from '../checks.js';
+import { checkSolver, equilibrium, forwardSolve, type EquilibriumGradient, type EquilibriumProblem } from './equilibrium.js';
 import { revive, serialized } from './serialized.js';
 import { failureKey, failureOf, type Solution, type Solver, type SolveReport } from './solver.js';
 import { total, type StateMap } from './space.js';
@@ -30,7 +30,8 @@ export interface ImplicitArgs {
   warmStart?: boolean;
   /**
    * Use the inverse that `broyden` has estimated in the forward pass (SHINE, Ramzi et al., ICLR 2022), as the `start` of the backward solve or,
-   * without one, as its `answer`, which is then not checked. `broyden` then keeps all its updates, whatever its window. Default `none`.
+   * without one, as its `answer`, which is then not checked. `broyden` then keeps all its updates, whatever its window; another solver of the
+   * forward pass is an error. Default `none`.
    */
   inverseEstimate?: 'none' | 'start' | 'answer';
 }
@@ -65,14 +66,19 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     super();
     const who = 'implicit';
     checkKeys(who, args, OPTIONS);
-    if (args.solver !== undefined && typeof args.solver?.solve !== 'function') throw new Error(`${who}: solver must be a solver such as broyden(), got ${describe(args.solver)}.`);
     this.#args = {
-      solver: args.solver,
+      solver: args.solver && checkSolver(who, 'solver', args.solver, 'broyden'),
       acceptable: args.acceptable === undefined ? undefined : checkNumber(who, 'acceptable', args.acceptable, POSITIVE),
       ifUnsolved: checkChoice(who, 'ifUnsolved', args.ifUnsolved ?? 'best', ['best', 'phantom', 'jacobianFree', 'throw']),
       warmStart: checkBoolean(who, 'warmStart', args.warmStart ?? false),
       inverseEstimate: checkChoice(who, 'inverseEstimate', args.inverseEstimate ?? 'none', ['none', 'start', 'answer']),
     };
+  }
+
+  checkSolver(who: string, solver: Solver): void {
+    const { inverseEstimate } = this.#args;
+    if (inverseEstimate === 'none' || solver.estimatesInverse === true) return;
+    throw new Error(`${who}: implicit with inverseEstimate: '${inverseEstimate}' needs a solver that estimates the inverse Jacobian, got ${solver.getClassName()}. Take broyden as the solver, or inverseEstimate: 'none'.`);
   }
 
   apply(problem: EquilibriumProblem): Tensor[] {
@@ -82,6 +88,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
       onForward(solution);
       return solution.state;
     }
+    this.checkSolver('implicit', problem.solver);
     const value = tfc.customGrad((...args: unknown[]) => {
       const save = args.at(-1) as (tensors: Tensor[]) => void;
       const solution = forwardSolve(problem, { keepInverse: this.#args.inverseEstimate !== 'none' });
@@ -159,7 +166,8 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
       return image;
     };
     const solver = this.#args.solver ?? problem.solver;
-    const u = equilibrium(map, cotangents, { solver, gradient: this, wrt: [...state, ...cotangents, ...wrt], onForward: problem.onBackward });
+    const gradient = new Implicit({ ...this.#args, inverseEstimate: 'none', warmStart: false });
+    const u = equilibrium(map, cotangents, { solver, gradient, wrt: [...state, ...cotangents, ...wrt], onForward: problem.onBackward });
     return linearize(() => f(state), wrt).vjp(u);
   }
 

@@ -98,6 +98,8 @@ export interface SolveOptions {
 /** Finds z = f(z). */
 export interface Solver extends serialization.Serializable {
   readonly limits: Readonly<SolverLimits>;
+  /** Whether its method estimates the inverse Jacobian, see {@link SolveOptions.keepInverse}. Default false. */
+  readonly estimatesInverse?: boolean;
   /**
    * Iterates from `z0`: float32 tensors whose first axis is the batch, each sample a problem of its own. `f` must not change between its calls.
    * Nothing is recorded for gradients: use {@link equilibrium} for those.

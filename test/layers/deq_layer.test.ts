@@ -119,6 +119,29 @@ describe('the value of deqLayer', () => {
     expect(relativeError(await given.data(), await zeros.data())).toBeLessThan(1e-4);
   });
 
+  it('goes by settings that may be changed; what is undefined stays', () => {
+    const { layer } = modelOf({ solver: broyden(), inferenceSolver: anderson(), gradient: phantom(), jacobianPenalty: 2 });
+    layer.configure({ solver: undefined, inferenceSolver: undefined, gradient: undefined, jacobianPenalty: undefined });
+    expect([layer.solver, layer.inferenceSolver, layer.gradient].map((method) => method?.getClassName())).toEqual(['Broyden', 'Anderson', 'Phantom']);
+    layer.configure({ inferenceSolver: null, jacobianPenalty: null });
+    expect([layer.inferenceSolver, layer.jacobianPenalty]).toEqual([null, null]);
+  });
+
+  it('leaves nothing behind when its model is disposed of or its gradient changed: no warm start', async () => {
+    const data = x();
+    const before = tf.memory().numTensors;
+    for (const change of [false, true]) {
+      const { layer, model } = modelOf({ gradient: implicit({ warmStart: true }), solver: anderson({ tolerance: 1e-2, maxIterations: 6 }) });
+      const { value, grads } = tf.variableGrads(() => tf.mean(model.apply(data, { training: true }) as tf.Tensor) as tf.Scalar);
+      tf.dispose([value, grads]);
+      await layer.report();
+      if (change) layer.configure({ gradient: phantom() });
+      model.dispose();
+      expect(tf.memory().numTensors).toBe(before);
+    }
+    data.dispose();
+  });
+
   it('comes from another solver in inference, if one is given', async () => {
     const { layer, model } = modelOf({ solver: fixedPointIteration({ tolerance: 1e-2 }), inferenceSolver: broyden(EXACT) });
     model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
@@ -407,10 +430,24 @@ describe('what is wrong is said', () => {
     expect(build({ jacobianPenalty: -1 })).toThrow('DEQLayer: jacobianPenalty: weight must be a finite number ≥ 0, got -1.');
     expect(build({ jacobianPenalty: { weight: 1, frequency: 2 } })).toThrow('frequency must be a number strictly between 0 and 1, got 2.');
     expect(build({ kernelNormalization: 'spectral' as never })).toThrow("kernelNormalization must be weightNormalization() or spectralNormalization(), got 'spectral'.");
+    expect(build({ gradient: implicit as never })).toThrow('DEQLayer: gradient must be a gradient method such as implicit(), got a function; call it: implicit().');
+    expect(build({ solver: broyden as never })).toThrow('DEQLayer: solver must be a solver such as anderson(), got a function; call it: broyden().');
+    expect(build({ inferenceSolver: broyden as never })).toThrow('DEQLayer: inferenceSolver must be a solver such as anderson(), got a function; call it: broyden().');
+    expect(build({ kernelNormalization: weightNormalization as never })).toThrow('got a function; call it: weightNormalization().');
     expect(build({ trajectory: [3, 2] })).toThrow('DEQLayer: trajectory must be a list of rising iterations ≥ 1, got [3, 2].');
     expect(build({ solvers: 1 } as never)).toThrow("DEQLayer: unknown option 'solvers'. Did you mean 'solver'?");
     expect(() => spectralNormalization({ bound: 0 })).toThrow('spectralNormalization: bound must be a finite number > 0, got 0.');
     expect(() => anderson({ tolerance: 0 })).toThrow('anderson: tolerance must be a finite number > 0, got 0.');
+  });
+
+  it('of an estimate of the inverse that the solver does not make, also when one of both is changed', () => {
+    const wrong = "DEQLayer: implicit with inverseEstimate: 'answer' needs a solver that estimates the inverse Jacobian, got Anderson. Take broyden as the solver, or inverseEstimate: 'none'.";
+    const gradient = implicit({ inverseEstimate: 'answer' });
+    expect(build({ gradient })).toThrow(wrong);
+    const { layer } = modelOf({ gradient, solver: broyden() });
+    expect(() => layer.configure({ solver: anderson() })).toThrow(wrong);
+    expect(layer.solver.getClassName()).toBe('Broyden');
+    expect(() => modelOf({}).layer.configure({ gradient })).toThrow(wrong);
   });
 
   it('of a cell whose outputs are no states', () => {
@@ -427,6 +464,8 @@ describe('what is wrong is said', () => {
     const alone = functionalModel({ inputs: z, outputs: layers.dense({ units: WIDTH }).apply(z) as SymbolicTensor, name: 'alone' });
     expect(build({ cell: alone, name: 'deq_c' })).toThrow("DEQLayer 'deq_c': the cell 'alone' has 1 inputs and 1 outputs: there must be more inputs than outputs, [z…, x…], the states first.");
     expect(build({ cell: layers.dense({ units: 2, name: 'one_input' }), name: 'deq_d' })).toThrow(/DEQLayer 'deq_d': the cell 'one_input' \(Dense\) takes no inputs \[z, x\]/);
+    const recurrent = build({ cell: layers.lstm({ units: 2, returnSequences: true, name: 'recurrent' }), name: 'deq_l' }, [[4, 2]]);
+    expect(recurrent).toThrow(/^DEQLayer 'deq_l': the cell 'recurrent' \(LSTM\) takes no inputs \[z, x\] of shapes \[null, 4, 2\], \[null, 4, 2\]: .* Make the cell a model: tf\.model\({inputs: \[z, x\], outputs: next z}\)\.$/s);
   });
 
   it('of inputs that the cell does not take', () => {

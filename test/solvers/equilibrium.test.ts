@@ -332,6 +332,12 @@ describe('equilibrium', () => {
       expect(() => equilibrium((z) => z, [], { solver, gradient })).toThrow('equilibrium: the state must be a list of at least one tensor, got none.');
       expect(() => equilibrium((z) => z, z0, { gradient } as never)).toThrow('equilibrium: solver must be a solver such as anderson(), got undefined.');
       expect(() => equilibrium((z) => z, z0, { solver } as never)).toThrow('equilibrium: gradient must be a gradient method such as implicit(), got undefined.');
+      expect(() => equilibrium((z) => z, z0, { solver: anderson as never, gradient })).toThrow('equilibrium: solver must be a solver such as anderson(), got a function; call it: anderson().');
+      expect(() => equilibrium((z) => z, z0, { solver, gradient: implicit as never })).toThrow('equilibrium: gradient must be a gradient method such as implicit(), got a function; call it: implicit().');
+      expect(() => implicit({ solver: broyden as never })).toThrow('implicit: solver must be a solver such as broyden(), got a function; call it: broyden().');
+      for (const inverseEstimate of ['start', 'answer'] as const) {
+        expect(() => equilibrium((z) => z, z0, { solver, gradient: implicit({ inverseEstimate }) })).toThrow(`equilibrium: implicit with inverseEstimate: '${inverseEstimate}' needs a solver that estimates the inverse Jacobian, got Anderson. Take broyden as the solver, or inverseEstimate: 'none'.`);
+      }
       expect(() => equilibrium((z) => z, z0, { solver, gradient, weights: [] } as never)).toThrow("equilibrium: unknown option 'weights'.");
       expect(() => phantom({ steps: 0 })).toThrow('phantom: steps must be an integer ≥ 1, got 0.');
       expect(() => phantom({ damping: 1.5 })).toThrow('phantom: damping must be a number > 0 and ≤ 1, got 1.5.');
