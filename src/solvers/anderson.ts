@@ -15,7 +15,7 @@ export interface AndersonArgs extends SolverArgs {
   ridge?: number;
   /** Share β of the combined images in the next state, the rest being the combined states; in (0, 1]. Default 1. */
   mixing?: number;
-  /** Where the residual is this many times the least so far, the history is dropped. Number > 1. Default 10. */
+  /** Where the absolute residual is this many times the least so far, the history is dropped. Number > 1. Default 10. */
   restart?: number;
 }
 

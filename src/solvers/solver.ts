@@ -51,7 +51,7 @@ export interface SolveReport {
   counts: Record<string, number>;
 }
 
-/** A state of least residual, per sample, and what is known of it. */
+/** A state of least residual (as `stop` says), per sample, and what is known of it; z₀ where the iterates ran away without being better than that. */
 export interface Solution {
   /** As z₀; the caller's, or of the `tf.tidy` around. */
   state: Tensor[];
@@ -156,8 +156,8 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
     const { best, progress } = iterate(space, replay?.f ?? f, z0, method, limits, options);
     const counts = Object.entries(method.counts());
     const { bytes } = space;
-    const { iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, trace } = progress;
-    const numbers = space.read([iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, ...trace, ...counts.flatMap(([, count]) => (typeof count === 'number' ? [] : [count]))]);
+    const { iterations, converged, diverged, nonFiniteAt, bestNorm, bestSize, trace } = progress;
+    const numbers = space.read([iterations, converged, diverged, nonFiniteAt, bestNorm, bestSize, ...trace, ...counts.flatMap(([, count]) => (typeof count === 'number' ? [] : [count]))]);
     const { tell = (report) => tellFailure(who, report, limits) } = options;
     const report = (values: Float64Array[]) => {
       const told = reportOf(values, counts, { looks: progress.looks, bytes });
@@ -182,15 +182,15 @@ function solveIn<V, S, W>(space: Space<V, S, W>, who: string, make: MakeMethod, 
 }
 
 function reportOf(values: Float64Array[], counts: [name: string, count: unknown][], { looks, bytes }: Pick<SolveReport, 'looks' | 'bytes'>): SolveReport {
-  const [iterations, converged, diverged, nonFiniteAt, leastNorm, leastSize, ...rest] = values;
+  const [iterations, converged, diverged, nonFiniteAt, bestNorm, bestSize, ...rest] = values;
   const perSample = rest.splice(rest.length - counts.filter(([, count]) => typeof count !== 'number').length);
   const total = (count: unknown) => (typeof count === 'number' ? count : perSample.shift()!.reduce((sum, value) => sum + value, 0));
   const reasonOf = (i: number): StopReason => (converged[i] ? 'converged' : nonFiniteAt[i] ? 'nonFinite' : diverged[i] ? 'diverged' : 'maxIterations');
   const samples = Array.from(iterations, (count, i) => ({
     reason: reasonOf(i),
     iterations: count,
-    residual: leastNorm[i] < HUGE ? leastNorm[i] : NaN,
-    relativeResidual: leastNorm[i] < HUGE ? leastNorm[i] / (leastSize[i] + 1e-9) : NaN,
+    residual: bestNorm[i] < HUGE ? bestNorm[i] : NaN,
+    relativeResidual: bestNorm[i] < HUGE ? bestNorm[i] / (bestSize[i] + 1e-9) : NaN,
   }));
   const reasons = new Set(samples.map(({ reason }) => reason));
   const broken = samples.findIndex(({ reason }) => reason === 'nonFinite');

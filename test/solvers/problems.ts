@@ -4,7 +4,7 @@ import { anderson } from '../../src/solvers/anderson.js';
 import { broyden } from '../../src/solvers/broyden.js';
 import { fixedPointIteration } from '../../src/solvers/fixed_point_iteration.js';
 import { newtonKrylov } from '../../src/solvers/newton_krylov.js';
-import type { Solver, SolverArgs } from '../../src/solvers/solver.js';
+import type { Solver, SolverArgs, StopReason } from '../../src/solvers/solver.js';
 import type { StateMap } from '../../src/solvers/space.js';
 import reference from '../fixtures/fixed_points.json' with { type: 'json' };
 
@@ -45,6 +45,25 @@ function mapOf({ kind, A, c, a }: Data): StateMap {
   return ([z]) => [kinds[kind](z)];
 }
 
-export const PROBLEMS: FixedPointProblem[] = reference.problems.map((problem) => ({ ...(problem as unknown as FixedPointProblem), f: mapOf(problem as unknown as Data) }));
+/** Found by hand, and compared with nobody. */
+const FURTHER = [
+  // From 0 the residual first grows by a factor of 10⁶, then the iteration tends to 0.995.
+  { name: 'late start', kind: 'tanh', A: [[3]], c: [[1e-6]], z0: [[0]], root: null, evaluations: {} },
+  // A turn that is cut off: it ends in a cycle, with states of larger residuals that are smaller relative to f.
+  { name: 'cycle', kind: 'tanh', A: [[0.5, -3], [3, 0.5]], c: [[0.2, 0]], z0: [[0, 0]], root: null, evaluations: {} }, // prettier-ignore
+];
+
+export const PROBLEMS: FixedPointProblem[] = [...reference.problems, ...FURTHER].map((problem) => ({ ...(problem as unknown as FixedPointProblem), f: mapOf(problem as unknown as Data) }));
+
+/** How plain iteration fails where the map is no contraction. */
+export const PLAIN_FAILS: Record<string, StopReason> = {
+  rotation: 'maxIterations',
+  'growing rotation': 'diverged',
+  expansive: 'diverged',
+  'expansive, bent': 'diverged',
+  'no root': 'maxIterations',
+  'tanh, strong': 'maxIterations',
+  cycle: 'maxIterations',
+};
 
 export const problem = (name: string): FixedPointProblem => PROBLEMS.find((each) => each.name === name)!;

@@ -110,6 +110,34 @@ describe.each(STYLES)('every solver, with looking %s', (looking) => {
     expect(report.samples[0].residual).toBeNaN();
   });
 
+  it('returns the state of least relative residual where it stops by that, though another had a smaller norm', async () => {
+    // From 0 to 1, 2.2, 3.64: the residual grows by 1.2 an iteration, f by more.
+    const { values, report } = await solve(fixedPointIteration({ maxIterations: 4 }), ([z]) => [tf.add(tf.mul(z, 1.2), 1)], [tf.zeros([1, 1])], looking, { tell: () => {} });
+    expect(values[0][0]).toBeCloseTo(3.64, 5);
+    expect(report.samples[0].relativeResidual).toBeCloseTo(1.728 / 5.368, 5);
+  });
+
+  it('goes on where the residual grows from next to nothing, and the iterates stay bounded', async () => {
+    for (const stop of ['relative', 'absolute'] as const) {
+      const { values, report } = await solve(fixedPointIteration({ stop, tolerance: 1e-4 }), ([z]) => [tf.tanh(tf.add(tf.mul(z, 3), 1e-6))], [tf.zeros([1, 1])], looking, { tell: () => {} });
+      // In absolute terms z₀ is a solution already.
+      expect(report.reason).toBe('converged');
+      expect(values[0][0]).toBeCloseTo(stop === 'relative' ? 0.9949 : 0, 3);
+    }
+    const precise = await solve(fixedPointIteration({ stop: 'absolute', tolerance: 5e-7 }), ([z]) => [tf.tanh(tf.add(tf.mul(z, 3), 1e-6))], [tf.zeros([1, 1])], looking, { tell: () => {} });
+    expect(precise.report.reason).toBe('converged');
+    expect(precise.values[0][0]).toBeCloseTo(0.9949, 3);
+  });
+
+  it('gives up an affine map that diverges early, whatever its scale, and returns z₀', async () => {
+    const [f, product]: StateMap[] = [([z]) => [tf.add(tf.mul(z, 3), 1e-6)], ([v]) => [tf.mul(v, 3)]];
+    const { values, report } = await solve(fixedPointIteration({ maxIterations: 40 }), f, [tf.zeros([1, 1])], looking, { product, tell: () => {} });
+    expect(report.reason).toBe('diverged');
+    expect(report.iterations).toBeLessThan(15);
+    expect(values[0][0]).toBe(0);
+    expect(report.samples[0]).toMatchObject({ relativeResidual: expect.closeTo(1, 2) });
+  });
+
   it('gives up a sample that diverges', async () => {
     const { report } = await solve(fixedPointIteration({ maxIterations: 60 }), ([z]) => [tf.add(tf.mul(z, tf.tensor2d([[3], [0.1]])), 1)], [tf.zeros([2, 1])], looking, { tell: () => {} });
     expect(report.reason).toBe('diverged');
