@@ -17,9 +17,9 @@ export interface TransformerCellArgs {
   innerUnits?: number;
   /** Whether a position looks at no later one. Default true. */
   causal?: boolean;
-  /** Share left out in training, the same at each iteration, of attention weights and of what both parts add, in [0, 1). Default 0. */
+  /** Share left out in training, drawn at each call of the layer and the same at each of its iterations, of attention weights and of what both parts add, in [0, 1). Default 0. */
   dropout?: number;
-  /** Makes initial weights repeatable, and which entries are left out. Integer ≥ 0. Default: none. */
+  /** Makes initial weights repeatable; what is left out is drawn afresh nevertheless. Integer ≥ 0. Default: none. */
   seed?: number;
 }
 
@@ -55,7 +55,8 @@ export function transformerCell(args: TransformerCellArgs): LayersModel {
   // Attention draws four times.
   const seeded = (count = 1) => (seed === null ? {} : { seed: 1000 * seed + (draws += count) - count });
   const glorot = () => initializers.glorotNormal(seeded());
-  const dropped = () => (dropout > 0 ? [layers.dropout({ rate: dropout, ...seeded() })] : []);
+  // Without a seed: the host's layer would draw the same from it at each call, and prune the network instead.
+  const dropped = () => (dropout > 0 ? [layers.dropout({ rate: dropout })] : []);
   const injected = sum(z, through(x, layers.dense({ units, useBias: false, kernelInitializer: glorot() })));
   const attended = through(injected, multiHeadAttention({ numHeads, causal, dropout, kernelInitializer: initializers.glorotUniform(seeded(4)) }), ...dropped());
   const h = through(sum(z, attended), quickLayerNormalization());

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { input, model as functionalModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, model as functionalModel, type LayerVariable, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { deqLayer } from '../../src/layers/deq_layer.js';
 import type { DEQLayerArgs } from '../../src/layers/deq_options.js';
@@ -79,6 +79,23 @@ describe('transformerCell', () => {
     expect(history['loss'].at(-1) as number).toBeLessThan(history['loss'][0] as number);
     expect((await layer.report()).reason).toBe('converged');
     expectNear('loaded', await ((await saveAndLoad(model)).predict(x) as tf.Tensor).data(), await (model.predict(x) as tf.Tensor).data(), 1e-6);
+  });
+
+  it('draws what the residuals leave out at each call, with a seed too, and keeps it during one solve', async () => {
+    const x = input({ shape: [null, 4] });
+    const layer = deqLayer({ cell: transformerCell({ units: 4, numHeads: 2, dropout: 0.5, seed: 1 }), solver: solver() });
+    const model = functionalModel({ inputs: x, outputs: layer.apply(x) as SymbolicTensor });
+    // Attention, which has a dropout of its own, adds nothing; the rest has biases to start from.
+    const value = ({ originalName, shape }: LayerVariable, i: number) => (/attention/.test(originalName) ? tf.zeros(shape as number[]) : tf.mul(GAMMA, seeded(shape as number[], 50 + i)));
+    layer.setWeights(layer.weights.map((weight, i) => (/kernel/.test(weight.originalName) && !/attention/.test(weight.originalName) ? weight.read() : value(weight, i))));
+    const data = seeded([2, 3, 4], 3);
+    const runs: ArrayLike<number>[] = [];
+    for (let call = 0; call < 2; call++) {
+      runs.push(await (model.apply(data, { training: true }) as tf.Tensor).data());
+      // With other masks at each iteration it would not converge.
+      expect((await layer.report()).reason).toBe('converged');
+    }
+    expect(relativeError(runs[0], runs[1])).toBeGreaterThan(1e-2);
   });
 
   it('says what is wrong', () => {
