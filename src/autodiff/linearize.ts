@@ -26,6 +26,13 @@ export interface Linearization {
   dispose(): void;
 }
 
+/** Where a derivative is wanted of an operation that has none. */
+export class NoGradientError extends Error {
+  constructor(readonly kernelName: string) {
+    super(`linearize: the operation ${kernelName} has no gradient in this version of @tensorflow/tfjs-core. Compose it of operations that have one.`);
+  }
+}
+
 /**
  * Runs `f(...inputs)` once and returns its value and its derivative there. Inputs are tensors or variables; what `f` merely closes over can be
  * an input too, if it is listed. May be called inside of `tf.grads`, of `tf.customGrad` and its gradient function, and of another `linearize`.
@@ -171,9 +178,7 @@ function pullBack(nodes: readonly TapeNode[], outputs: readonly Tensor[], cotang
     const { kernelName, inputs, outputs: made, gradient, saved } = nodes[i];
     const names = Object.keys(inputs).filter((name) => relevant.has(inputs[name].id));
     if (names.length === 0 || !made.some(({ id }) => gradients.has(id))) continue;
-    if (gradient === undefined) {
-      throw new Error(`linearize: the operation ${kernelName} has no gradient in this version of @tensorflow/tfjs-core. Compose it of operations that have one.`);
-    }
+    if (gradient === undefined) throw new NoGradientError(kernelName);
     const terms = gradient(made.map(({ id }) => gradients.get(id) ?? null));
     for (const name of names) {
       if (!(name in terms)) throw new Error(`linearize: the operation ${kernelName} has no gradient with respect to its input '${name}'.`);

@@ -135,6 +135,17 @@ export function orderTape(): void {
   if (isRecording() && tape != null) tape.splice(0, tape.length, ...inOrder([...tape]));
 }
 
+/** Runs `f`, which a gradient evaluation records, so that an operation of it that has no gradient says what `explain` does where one is wanted. */
+export function explaining<T extends tfc.TensorContainer>(f: () => T, explain: (kernelName: string) => string): T {
+  const { result, nodes } = record(f);
+  for (const node of nodes) {
+    node.gradient ??= () => {
+      throw new Error(explain(node.kernelName));
+    };
+  }
+  return result;
+}
+
 /** Disposes of what `nodes` saved for their gradients. */
 export function freeSaved(nodes: readonly TapeNode[]): void {
   for (const { saved } of nodes) for (const tensor of saved) tensor.dispose();

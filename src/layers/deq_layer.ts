@@ -210,7 +210,7 @@ export class DEQLayer extends OuterLayer {
     const { weight, samples, frequency } = this.jacobianPenalty;
     if (weight === 0 || (frequency < 1 && Math.random() >= frequency)) return;
     const at = withoutTape(() => z.map((part) => tfc.clone(part)));
-    const penalty = tfc.mul(weight / frequency, jacobianPenalty(f, at, { samples }));
+    const penalty = tfc.mul(weight / frequency, jacobianPenalty(f, at, { samples }, `DEQLayer '${this.name}': jacobianPenalty`));
     // Called twice in a step: both count.
     this.#penalty = tfc.keep(this.#penalty?.isDisposed === false ? tfc.add(this.#penalty, penalty) : penalty);
     disposeWithTape(this.#penalty);

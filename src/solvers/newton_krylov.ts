@@ -7,7 +7,7 @@
  * Where GCR would stall, because the residual is orthogonal to its image, the next direction is the last product (ORTHODIR).
  */
 import { serialization, type Tensor } from '@tensorflow/tfjs-core';
-import { linearize } from '../autodiff/linearize.js';
+import { linearize, NoGradientError } from '../autodiff/linearize.js';
 import { checkBoolean, checkChoice, checkNumber, integerAtLeast, OPEN_UNIT } from '../checks.js';
 import { LineSearch } from './line_search.js';
 import { solverLimits, solveWith, type MakeMethod, type Solution, type SolveOptions, type Solver, type SolverArgs, type SolverLimits } from './solver.js';
@@ -102,6 +102,9 @@ const newtonKrylovMethod = ({ krylovIterations, krylovTolerance, products, lineS
     const tangent = linearize((...parts) => f(parts), state);
     try {
       return solve((v) => space.evaluate((parts) => tangent.jvp(parts), v), difference);
+    } catch (error) {
+      if (!(error instanceof NoGradientError)) throw error;
+      throw new Error(`newtonKrylov: exact products differentiate the gradients of f, and the operation ${error.kernelName} has none. Use products: 'differences', or compose f of operations that can be differentiated twice.`, { cause: error });
     } finally {
       tangent.dispose();
       [...state, ...tangent.value].forEach((tensor) => tensor.dispose());

@@ -514,6 +514,16 @@ describe('what is wrong is said', () => {
     expect(() => model.predict(x())).toThrow("DEQLayer 'deq_throw' (inference, Anderson): 4 of 4 samples did not converge");
   });
 
+  it('of a penalty on a cell whose gradient has no gradient', () => {
+    const [z, given] = [input({ shape: [4, 4, 1] }), input({ shape: [4, 4, 1] })];
+    const pooled = layers.maxPooling2d({ poolSize: 3, strides: 1, padding: 'same' }).apply(layers.conv2d({ filters: 1, kernelSize: 1, kernelInitializer: small(1) }).apply(z)) as SymbolicTensor;
+    const cell = functionalModel({ inputs: [z, given], outputs: layers.add().apply([pooled, given]) as SymbolicTensor });
+    const { model } = modelOf({ cell, solver: anderson({ tolerance: 1e-2 }), jacobianPenalty: 0.1, name: 'deq_p' }, [input({ shape: [4, 4, 1] })]);
+    model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    const data = seeded([2, 4, 4, 1], 1);
+    return expect(model.trainOnBatch(data, data)).rejects.toThrow("DEQLayer 'deq_p': jacobianPenalty: the penalty is a gradient, and the operation MaxPoolGrad in it has none itself. Do without what it comes from");
+  });
+
   it('of reports and radii that there are not', async () => {
     const { layer } = modelOf({ name: 'deq_i' });
     await expect(layer.report()).rejects.toThrow("DEQLayer 'deq_i': there is no report before the first call.");

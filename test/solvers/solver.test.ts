@@ -330,6 +330,13 @@ describe('methods', () => {
       expect(report.counts.products).toBeGreaterThan(report.iterations);
     }
   });
+
+  it('newtonKrylov says so where f cannot be differentiated twice', async () => {
+    const f: StateMap = ([z]) => [tf.mul(tf.maxPool(z as tf.Tensor4D, 2, 1, 'same'), 0.5)];
+    const z0 = tf.ones([1, 2, 2, 1]);
+    expect(() => newtonKrylov().solve(f, [z0])).toThrow("newtonKrylov: exact products differentiate the gradients of f, and the operation MaxPoolGrad has none. Use products: 'differences'");
+    expect((await solve(newtonKrylov({ products: 'differences', stop: 'absolute' }), f, [z0])).report.reason).toBe('converged');
+  });
 });
 
 describe('failures', () => {
