@@ -37,3 +37,15 @@ export function shuffledIndices(n: number, random: Random): Uint32Array {
   }
   return order;
 }
+
+/** `f` while `Math.random`, which initializers without a seed draw from, is that of `seed`. */
+export function withSeededMath<T>(seed: number, f: () => T): T {
+  const { random } = Math;
+  const seeded = seededRandom(seed);
+  Math.random = seeded.uniform;
+  try {
+    return f();
+  } finally {
+    Math.random = random;
+  }
+}

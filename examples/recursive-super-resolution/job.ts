@@ -4,7 +4,7 @@ import type * as tfl from '@tensorflow/tfjs-layers';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { cropped, greyPng, type Luminance } from '../common/luminance.js';
 import { withProgress } from '../common/progress.js';
-import { seededRandom } from '../common/random.js';
+import { seededRandom, withSeededMath } from '../common/random.js';
 import { cutTo, pairsOf, randomBatch, scaleWeights, type Pairs, type SuperResolutionData } from './data.js';
 import { recursiveSupervision } from './library.js';
 import { network } from './networks.js';
@@ -36,17 +36,6 @@ export async function runVariant({ data, settings, watch }: Job, variant: Varian
   const parameters = model.countParams();
   model.dispose();
   return { seed, variant, parameters, steps, looks, scales, picture, processorSeconds: processor, seconds: (performance.now() - begun) / 1000 };
-}
-
-function withSeededMath<T>(seed: number, f: () => T): T {
-  const { random } = Math;
-  const seeded = seededRandom(seed);
-  Math.random = seeded.uniform;
-  try {
-    return f();
-  } finally {
-    Math.random = random;
-  }
 }
 
 async function fit(model: tfl.LayersModel, train: readonly Pairs[], heldOut: readonly Pairs[], settings: Settings['training'], label: string, seed: number, watch: InterruptWatch) {

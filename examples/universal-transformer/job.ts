@@ -5,7 +5,7 @@ import type * as tfl from '@tensorflow/tfjs-layers';
 import { acceptSparseTargets, sparseCrossEntropy } from 'tfjs-weight-sharing';
 import type { InterruptWatch } from '../common/interrupt.js';
 import { withProgress } from '../common/progress.js';
-import { seededRandom, type Random } from '../common/random.js';
+import { seededRandom, withSeededMath, type Random } from '../common/random.js';
 import { batchOf, disposeBatch, haltingLayer, IGNORED, positionSignals, sequenceModel } from './model.js';
 import { mean, type Accuracy, type Checkpoint, type Ponder, type Run } from './record.js';
 import { partsOf, rateAt, widthOf, type ModelName, type Settings, type VariantName } from './settings.js';
@@ -39,7 +39,8 @@ export async function runVariant({ settings, watch }: Job, variant: VariantName,
   const begun = performance.now();
   const { task, model: name } = partsOf(variant);
   const { data, training } = settings;
-  const model = sequenceModel(name, settings, 100 * seed);
+  // The layer's initializers draw from Math.random.
+  const model = withSeededMath(seed, () => sequenceModel(name, settings, 100 * seed));
   model.compile({ optimizer: tfc.train.adam(training.learningRate, 0.9, 0.98), loss: sparseCrossEntropy({ ignore: IGNORED }) });
   acceptSparseTargets(model);
   const positions = Math.max(data.trainLength, ...data.heldOut, ...data.test) + 1;
