@@ -34,6 +34,7 @@ export const BACKEND_FREE = [
   'test/examples/**',
   'test/kernels/hashed_weights/hash.test.ts',
   'test/kernels/mixture_energy/tabulated_energy.test.ts',
+  'test/layers/deq_blind.test.ts',
   'test/layers/similarity_heat_map.test.ts',
   'test/regularizers/hyperpriors.test.ts',
   'test/regularizers/mixture_parameters.test.ts',
