@@ -2,7 +2,7 @@
  * How much the mixture prior counts beside the data loss: τ as a number, along a schedule or found from the first batches, and the
  * noise of a regression's targets. Nowlan & Hinton, Neural Computation 4 (1992), §3: data term K/σ_y² Σ (y − d)²/2 with σ_y learned.
  */
-import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, POSITIVE } from '../checks.js';
+import { checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, POSITIVE, warnOnce } from '../checks.js';
 
 /**
  * A number; points [step, τ] with straight lines between them; or a share of the data loss: τ is then fixed after the first
@@ -156,6 +156,9 @@ export class PriorStrength {
     if (++state.seen < CALIBRATION_STEPS) return;
     if (state.loss === 0) throw new Error(`${this.#who}: tau cannot be found from a data loss of 0. Give tau as a number.`);
     state.tau = (this.#share! * (state.loss / state.seen) * this.#args.trainingExamples) / weights;
+    if (state.tau <= 1) return;
+    warnOnce(`${this.#who}:tau ${state.tau}`,
+      `${this.#who}: tau 'auto' found ${state.tau.toPrecision(3)} from a data loss of ${(state.loss / state.seen).toPrecision(3)}; above 1 the prior counts more than in the posterior and may crush the weights. Train the network first, or give a smaller share or tau as a number.`); // prettier-ignore
   }
 
   get state(): PriorStrengthState {
