@@ -123,8 +123,8 @@ function codeByRows(
 ): void {
   const size = columns * width;
   count = codeNumber(coder, count! - 1) + 1;
-  // As the encoder keeps to, so that rows of rows of … cost four times the tensor at most.
-  check(count * size <= bytes.length * 0.75);
+  // The encoder keeps to three quarters. Rows of rows of … then cost a few times the tensor at most.
+  check(count * size * 1.3 < bytes.length);
   distinct ??= new Uint8Array(count * size);
   codeTensor(coder, { bytes: distinct, width, columns }, newHistory(), distinctPlan);
   const codeLabel = symbolModel(coder, 1, count);
