@@ -1,49 +1,51 @@
-/** Tasks in worker processes: each takes the next task when it has done one; an error of a task ends them all. */
+/** Tasks in worker processes: each takes the next task when it has done one. A task that fails, or takes its process along, holds up no other. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
-import type { Task } from './trials.js';
-import type { Reply } from './worker.js';
 
-const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url));
+/** What a worker answers to each task. */
+export interface Reply {
+  error?: string;
+}
 
-export interface Pool {
-  /** Runs all tasks; `onDone` is called after each. */
-  run(tasks: readonly Task[], onDone: (task: Task) => void): Promise<void>;
+export interface Pool<Task> {
+  /** Runs all tasks; `onDone` is called after each, with the reason where it failed. */
+  run(tasks: readonly Task[], onDone: (task: Task, failure: string | null) => void): Promise<void>;
   stop(): void;
 }
 
-export function startPool(size: number): Pool {
+/** @param script module of a worker: it is sent tasks and sends a `Reply` to each */
+export function startPool<Task extends object>(script: string, size: number): Pool<Task> {
   // Backends would start a thread per core in each of them.
   const threads = String(Math.max(1, Math.floor(availableParallelism() / size)));
   const env = { OMP_NUM_THREADS: threads, TF_NUM_INTRAOP_THREADS: threads, ...process.env };
-  const workers = Array.from({ length: size }, () => fork(WORKER, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }));
+  const start = () => fork(script, [], { env, stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const workers = Array.from({ length: size }, start);
   return {
     async run(tasks, onDone) {
       const queue = [...tasks];
-      await Promise.all(
-        workers.map(async (worker) => {
-          for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
-            await perform(worker, task);
-            onDone(task);
-          }
-        }),
-      );
+      const work = async (slot: number) => {
+        for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
+          if (!workers[slot].connected) workers[slot] = start();
+          onDone(task, await perform(workers[slot], task));
+        }
+      };
+      await Promise.all(workers.map((_, slot) => work(slot)));
     },
     stop: () => workers.forEach((worker) => worker.kill()),
   };
 }
 
-function perform(worker: ChildProcess, task: Task): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const failed = (why: string) => reject(new Error(`compression-sweep: the ${task.kind} with ${[...task.trial.varied, `seed ${task.trial.seed}`].join(', ')} failed: ${why}`));
-    const onExit = (code: number | null, signal: string | null) => failed(`its process ended (${signal ?? `exit code ${code}`}).`);
-    worker.once('exit', onExit);
-    worker.once('message', ({ error }: Reply) => {
-      worker.off('exit', onExit);
-      if (error === undefined) resolve();
-      else failed(error);
-    });
-    worker.send(task);
+/** Null where it went well. */
+function perform(worker: ChildProcess, task: object): Promise<string | null> {
+  return new Promise((resolve) => {
+    const onMessage = ({ error }: Reply) => done(error ?? null);
+    const onExit = (code: number | null, signal: string | null) => done(`its process ended (${signal ?? `exit code ${code}`})`);
+    const onError = ({ message }: Error) => done(message);
+    const done = (failure: string | null) => {
+      worker.off('message', onMessage).off('exit', onExit).off('error', onError);
+      resolve(failure);
+    };
+    worker.on('message', onMessage).on('exit', onExit).on('error', onError);
+    worker.send(task, (error) => error && done(error.message));
   });
 }

@@ -4,14 +4,17 @@ import { join } from 'node:path';
 import * as Plot from '@observablehq/plot';
 import { htmlPage, htmlTable } from '../common/html.js';
 import { composePanels, panel, toPng, type Panel } from '../common/plots.js';
-import { paretoFront, type TrialResult } from './trials.js';
+import { paretoFront, type FailedTrial, type TrialResult } from './trials.js';
 
 export interface SweepRecord {
   example: string;
   network: string;
   origin: string;
+  backend: string;
   vary: string[];
+  /** At least one. */
   results: TrialResult[];
+  failures: FailedTrial[];
 }
 
 export function writeSweepReport(record: SweepRecord, directory: string): { html: string; png: string } {
@@ -36,12 +39,18 @@ export function renderSweep(record: SweepRecord): string {
   const body = `<p>Errors on held-out training images; the test images were not read. Green: no other trial is both smaller and better.</p>
 <figure>${svg}</figure>
 <h2>Trials</h2>
-${htmlTable(head, rows)}`;
+${htmlTable(head, rows)}${failureTable(record)}`;
   return htmlPage(`compression-sweep: ${headline(record)}`, headline(record), body);
 }
 
-function headline({ network, origin, results }: SweepRecord): string {
-  return `${network} on ${origin}: ${results.length} trials`;
+function failureTable({ vary, failures }: SweepRecord): string {
+  if (failures.length === 0) return '';
+  const rows = failures.map(({ varied, seed, reason }) => ({ cells: [...varied.map(valueOf), `${seed}`, reason] }));
+  return `\n<h2>Trials that failed</h2>\n${htmlTable([...vary.map(nameOf), 'seed', 'reason'], rows, { text: true })}`;
+}
+
+function headline({ network, origin, backend, results }: SweepRecord): string {
+  return `${network} on ${origin}, ${backend}: ${results.length} trials`;
 }
 
 /** A colour per value of the first setting that varies. */

@@ -1,6 +1,7 @@
 /** The trials of a sweep: every combination of the values to vary, each with a name that its settings determine. */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { overrideSettings, type Settings } from '../common/compression/settings.js';
+import type { DataSet } from '../common/images.js';
 
 export interface Trial {
   /** Hash of all that determines the result: a trial that was run is never run again. */
@@ -19,7 +20,7 @@ export interface Task {
   example: string;
   /** Folder of the IDX files; null: drawn digits. */
   data: string | null;
-  backend: string | undefined;
+  backend: string;
   out: string;
   trial: Trial;
 }
@@ -44,10 +45,17 @@ export interface TrialResult {
   seconds: number;
 }
 
+/** A trial without a result, and why. */
+export interface FailedTrial extends Pick<Trial, 'id' | 'seed' | 'varied'> {
+  reason: string;
+}
+
 export interface SweepPlan {
   example: string;
-  /** Where the images come from: goes into the names of trials, so that two sets are never mixed. */
-  origin: string;
+  /** Of the images: goes into the names of trials, so that two sets are never mixed. */
+  dataHash: string;
+  /** Likewise. */
+  backend: string;
   base: Settings;
   /** `section.name=[value, value, …]`, values in JSON. */
   vary: readonly string[];
@@ -55,16 +63,17 @@ export interface SweepPlan {
 }
 
 /** All combinations, seeds innermost. */
-export function planTrials({ example, origin, base, vary, seeds }: SweepPlan): Trial[] {
+export function planTrials({ example, dataHash, backend, base, vary, seeds }: SweepPlan): Trial[] {
   const axes = vary.map(parseAxis);
+  const common = [example, dataHash, backend];
   const combinations = axes.reduce<string[][]>((lists, axis) => lists.flatMap((list) => axis.map((value) => [...list, value])), [[]]);
   return combinations.flatMap((varied) =>
     Array.from({ length: seeds }, (_, i) => {
       const seed = i + 1;
       const settings = overrideSettings(base, varied);
       return {
-        id: hash([example, origin, seed, settings.baseline, settings.retraining]),
-        baselineId: hash([example, origin, seed, settings.baseline]),
+        id: hash([...common, seed, settings.baseline, settings.retraining]),
+        baselineId: hash([...common, seed, settings.baseline]),
         seed,
         settings,
         varied,
@@ -93,6 +102,12 @@ function parseAxis(axis: string): string[] {
   return values.map((value) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
 }
 
-function hash(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 12);
+/** Of the images to train and to choose on, and their labels. */
+export function hashOf({ train, validation }: Pick<DataSet, 'train' | 'validation'>): string {
+  const sha = createHash('sha256');
+  for (const { images, labels, width, height } of [train, validation]) sha.update(`${width} ${height} ${labels.length} `).update(images).update(labels);
+  return shortened(sha);
 }
+
+const hash = (value: unknown): string => shortened(createHash('sha256').update(JSON.stringify(value)));
+const shortened = (sha: Hash): string => sha.digest('hex').slice(0, 12);

@@ -11,12 +11,10 @@ import type { RetrainingEpoch } from '../common/compression/record.js';
 import { readDataSet } from '../common/compression/data.js';
 import { trainBaseline, type TrainingData } from '../common/compression/train.js';
 import type { DataSet } from '../common/images.js';
+import type { Reply } from './pool.js';
+import { resultPath } from './run.js';
 import { SUBJECTS } from './subjects.js';
 import type { Task, TrialResult } from './trials.js';
-
-export interface Reply {
-  error?: string;
-}
 
 interface Workplace {
   example: CompressionExample;
@@ -31,7 +29,7 @@ let workplace: Workplace | null = null;
 
 async function workplaceOf({ example: name, data: folder, backend }: Task): Promise<Workplace> {
   if (workplace !== null) return workplace;
-  await useBackend(backend as Backend | undefined, quiet);
+  await useBackend(backend as Backend, quiet);
   const example = SUBJECTS[name];
   const data = readDataSet(folder);
   const shape = example.inputShape(data.train.width, data.train.height);
@@ -69,7 +67,7 @@ async function runTrial(task: Task): Promise<void> {
   }; // prettier-ignore
   model.dispose();
   baseline.dispose();
-  const file = join(task.out, 'trials', `${id}.json`);
+  const file = resultPath(task.out, id);
   writeFileSync(`${file}.part`, JSON.stringify(result));
   renameSync(`${file}.part`, file);
 }
