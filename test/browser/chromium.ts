@@ -30,6 +30,16 @@ export function findChromium(exists: (path: string) => boolean = existsSync): st
   );
 }
 
+/** For suites that are left out where there is no browser, unless TFWS_REQUIRE_BROWSER asks for them. */
+export function browserHere(): string | null {
+  try {
+    return findChromium();
+  } catch (error) {
+    if (process.env.TFWS_REQUIRE_BROWSER) throw error;
+    return null;
+  }
+}
+
 /**
  * webgl runs without a GPU as it is; webgpu needs the first flag, without which there is no adapter. `TFWS_CHROMIUM_FLAGS` adds some, e.g.
  * `--use-angle=vulkan --enable-features=Vulkan --ignore-gpu-blocklist` for a machine with a GPU, where headless Chromium may prefer SwiftShader.

@@ -10,18 +10,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { digitStrokes } from '../../examples/common/digits.js';
 import { buildPage, serveBuilt } from '../../examples/browser/serve.js';
 import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
-import { chromiumFlags, findChromium } from '../browser/chromium.js';
+import { browserHere, chromiumFlags } from '../browser/chromium.js';
 import { seededNormal } from '../helpers.js';
-
-/** Without a browser these are left out, unless TFWS_REQUIRE_BROWSER asks for them. */
-function browserHere(): string | null {
-  try {
-    return findChromium();
-  } catch (error) {
-    if (process.env.TFWS_REQUIRE_BROWSER) throw error;
-    return null;
-  }
-}
 
 const KERNEL = Float32Array.from({ length: 60 * 80 }, seededNormal(1));
 const SPECS = [{ name: 'a/kernel', shape: [60, 80], dtype: 'float32' }, { name: 'a/bias', shape: [80], dtype: 'float32' }];
