@@ -36,14 +36,14 @@ async function bundle(contents: string): Promise<Uint8Array> {
   return outputFiles[0].contents;
 }
 
-type Decoder = Pick<typeof import('../src/compression/container_reader.js'), 'decodeModelArtifacts'> &
+type Decoder = Pick<typeof import('../src/compression/container_reader.js'), 'decodeContainer'> &
   Pick<typeof import('../src/compression/range_coder.js'), 'RangeDecoder'> &
   Pick<typeof import('../src/compression/tensor_codec.js'), 'codeTensor' | 'newHistory'>;
 
 /** The decoder in a module of its own: in a page no encoder has run before it and spoilt the engine's type feedback. */
 async function isolatedDecoder(): Promise<Decoder> {
   const code = await bundle(
-    "export { decodeModelArtifacts } from './src/compression/container_reader.js'; export { RangeDecoder } from './src/compression/range_coder.js';" +
+    "export { decodeContainer } from './src/compression/container_reader.js'; export { RangeDecoder } from './src/compression/range_coder.js';" +
       "export { codeTensor, newHistory } from './src/compression/tensor_codec.js';",
   );
   const directory = await mkdtemp(join(tmpdir(), 'tfws-bench-'));
@@ -111,7 +111,7 @@ export async function run({ print = console.log }: { print?: (line: string) => v
     tensorContest(`decoding ${rows}×${columns}`, decoder, largest),
     tensorContest(`decoding ${rows}×${columns}, 16 independent values`, decoder, denseWeight(rows, columns, 16)),
     tensorContest(`decoding ${rows}×${columns}, 256 independent values`, decoder, denseWeight(rows, columns, 256)),
-    { title: 'decoding the file', size, run: () => void decoder.decodeModelArtifacts(encoded.bytes), times: [] },
+    { title: 'decoding the file', size, run: () => void decoder.decodeContainer(encoded.bytes), times: [] },
     { title: `coding ${rows}×${columns}, its plan known`, size: largest.tensor.bytes.length, times: [],
       run: () => codeTensor(new RangeEncoder(), largest.tensor, newHistory(), largest.plan!) },
     { title: 'coding the file, plans included', size, run: () => void encodeDetailed(artifactsOf(tensors)), times: [] },

@@ -18,8 +18,7 @@ export type { CompressedWeight, CompressionReport } from './compress_model/repor
 export type { RetrainingReport } from './compress_model/retrain.js';
 export type { RetrainingArgs } from './compress_model/retraining_options.js';
 export { compressed, type CompressedArgs } from './compression/compressed.js';
-export { encodeModelArtifacts } from './compression/container.js';
-export { decodeModelArtifacts } from './compression/container_reader.js';
+export { decodeModelArtifacts, encodeModelArtifacts } from './compression/container.js';
 export { sizeReport, type SizeReport, type WeightSize } from './compression/size_report.js';
 export { registerMissingKernels } from './kernels/missing_kernels.js';
 export { BankedConv2D, bankedConv2d, type BankedConv2DArgs } from './layers/banked_conv2d.js';

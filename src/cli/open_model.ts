@@ -7,7 +7,7 @@ import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, open, readFile, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { decodeModelArtifacts, hasMagic, tensorLayout } from '../compression/container_reader.js';
+import { decodeContainer, hasMagic, tensorLayout } from '../compression/container_reader.js';
 import { memorySource, checkSpecs, type Spec, type WeightSource } from '../compress_model/weight_source.js';
 
 export interface OpenedModel extends WeightSource {
@@ -26,7 +26,7 @@ const isUrl = (source: string): boolean => /^https?:\/\//.test(source);
 export async function openModel(source: string): Promise<OpenedModel> {
   const { path, bytes } = isUrl(source) ? await download(source, await spool()) : await locate(source);
   if (hasMagic(bytes)) {
-    const artifacts = decodeModelArtifacts(bytes, `'${source}'`);
+    const artifacts = decodeContainer(bytes, `'${source}'`);
     return { ...memorySource(artifacts), name: source, format: 'tfws', files: isUrl(source) ? [] : [await realpath(path)], bytes: bytes.length };
   }
   const json = parse(source, path, bytes);

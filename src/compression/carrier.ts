@@ -3,7 +3,7 @@
  * IOHandler): the file's bytes are the "weight data" of a model whose topology says so.
  */
 import type { io } from '@tensorflow/tfjs-core';
-import { decodeModelArtifacts } from './container_reader.js';
+import { decodeContainer } from './container_reader.js';
 
 export const CARRIER_FORMAT = 'tfws';
 
@@ -14,7 +14,7 @@ export async function unwrapCarrier(artifacts: io.ModelArtifacts, source: string
     throw new Error(`compressed: ${source} holds a model saved without compressed(…). Load it without compressed(…).`);
   }
   const bytes = await new Blob(Array.isArray(weightData) ? weightData : [weightData]).arrayBuffer();
-  return decodeModelArtifacts(new Uint8Array(bytes), source);
+  return decodeContainer(new Uint8Array(bytes), source);
 }
 
 /** Stock artefacts that carry the bytes of a `.tfws` file. */

@@ -1,7 +1,7 @@
 /** The loading half of `compressed`: finds the bytes of a `.tfws` file behind a path, a URL or an IOHandler. */
 import { io } from '@tensorflow/tfjs-core';
 import { unwrapCarrier } from './carrier.js';
-import { decodeModelArtifacts } from './container_reader.js';
+import { decodeContainer } from './container_reader.js';
 
 /** The file that a path or URL means: itself if it ends in `.tfws` (before any query), otherwise `model.tfws` in that directory. */
 export const fileAt = (path: string): string =>
@@ -41,7 +41,7 @@ export function compressedSource(source: string | io.IOHandler, { fetchFunc = fe
           const bytes = await (path !== null ? readFile(file) : download(file, fetchFunc)).catch((error: Error) => {
             throw new Error(`compressed: ${name} cannot be read: ${error.message}.`, { cause: error });
           });
-          return decodeModelArtifacts(bytes, name);
+          return decodeContainer(bytes, name);
         }
         handler = io.getLoadHandlers(handler)[0];
       }

@@ -1,9 +1,10 @@
 /** Writes a `.tfws` file; `container_reader.ts` describes and reads it. */
 import type { io } from '@tensorflow/tfjs-core';
+import { describe } from '../checks.js';
 import { codeText } from './byte_model.js';
 import { crc32 } from './checksum.js';
 import {
-  HEADER_BYTES, isSpec, MAGIC, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE, VERSION,
+  decodeContainer, HEADER_BYTES, isSpec, MAGIC, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE, VERSION,
 } from './container_reader.js';
 import { type Coder, codeNumber, FREQUENCIES, RangeEncoder, type Section } from './range_coder.js';
 import { codeTensor, newHistory, type TensorBytes, type TensorPlan } from './tensor_codec.js';
@@ -32,6 +33,18 @@ export interface EncodedModel {
 /** The bytes of a `.tfws` file that holds `artifacts`, lossless. */
 export function encodeModelArtifacts(artifacts: io.ModelArtifacts): Uint8Array {
   return encodeDetailed(artifacts).bytes;
+}
+
+/**
+ * The model artefacts held by the bytes of a `.tfws` file, ready for `tf.loadLayersModel(tf.io.fromMemory(…))`.
+ * @param source names the file in errors
+ */
+export function decodeModelArtifacts(bytes: Uint8Array, source?: string): io.ModelArtifacts {
+  if (!(bytes instanceof Uint8Array)) {
+    const how = (bytes as unknown) instanceof ArrayBuffer ? ' Give new Uint8Array(buffer).' : '';
+    throw new Error(`decodeModelArtifacts: expected the bytes of a .tfws file as a Uint8Array, got ${describe(bytes)}.${how}`);
+  }
+  return decodeContainer(bytes, source);
 }
 
 /** As `encodeModelArtifacts`, with the account of each weight. */

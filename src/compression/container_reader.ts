@@ -45,11 +45,8 @@ export function hasMagic(bytes: Uint8Array): boolean {
   return new TextDecoder().decode(bytes.subarray(0, 4)) === MAGIC;
 }
 
-/**
- * The model artefacts held by the bytes of a `.tfws` file, ready for `tf.loadLayersModel(tf.io.fromMemory(…))`.
- * `source` names the file in errors.
- */
-export function decodeModelArtifacts(bytes: Uint8Array, source = 'these bytes'): io.ModelArtifacts {
+/** The model artefacts held by the bytes of a `.tfws` file; `source` names it in errors. */
+export function decodeContainer(bytes: Uint8Array, source = 'these bytes'): io.ModelArtifacts {
   checkFrame(bytes, source);
   try {
     return decodeBody(bytes);

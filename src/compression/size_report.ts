@@ -3,7 +3,7 @@ import type { io } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
-import { decodeModelArtifacts } from './container_reader.js';
+import { decodeContainer } from './container_reader.js';
 import { isModel, modelArtifacts } from './model_artifacts.js';
 import { rowLabels } from './row_plan.js';
 import { stripTraining } from './strip_training.js';
@@ -56,7 +56,7 @@ export interface SizeReport {
  * the bytes of a `.tfws` file. Encodes everything, which takes as long as a save.
  */
 export async function sizeReport(model: LayersModel | io.ModelArtifacts | Uint8Array): Promise<SizeReport> {
-  if (model instanceof Uint8Array) return report(decodeModelArtifacts(model), model.length);
+  if (model instanceof Uint8Array) return report(decodeContainer(model), model.length);
   if (isModel(model)) return report(stripTraining(await modelArtifacts(model)));
   if (typeof model !== 'object' || model === null || (model as io.ModelArtifacts).weightSpecs === undefined) {
     throw new Error(`sizeReport: expected a model, model artefacts or the bytes of a .tfws file, got ${describe(model)}.`);

@@ -3,7 +3,7 @@ import { initializers, layers, loadLayersModel, sequential, type Callback, type 
 import { describe, expect, it } from 'vitest';
 import { groupByValue, reassign, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { callbackContract, smallNetwork } from '../contract/callback_contract.js';
 import { savedArtifacts, seeded } from '../contract/fixtures.js';
 
@@ -176,7 +176,7 @@ describe('sharedValues', () => {
     await fit(model, x, y, sharedValues(), 5);
     const bytes = encodeModelArtifacts(await savedArtifacts(model));
     expect(Math.abs(bytes.length - before)).toBeLessThan(24);
-    const loaded = await loadLayersModel(tf.io.fromMemory(decodeModelArtifacts(bytes)));
+    const loaded = await loadLayersModel(tf.io.fromMemory(decodeContainer(bytes)));
     for (const [i, weight] of loaded.getWeights().entries()) expect(Array.from(await weight.data())).toEqual(Array.from(await model.getWeights()[i].data()));
     expect(distinct(await valuesOf(loaded, 0))).toEqual(distinct(await valuesOf(model, 0)));
     tf.dispose([x, y]);

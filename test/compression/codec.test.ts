@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { io } from '@tensorflow/tfjs-core';
 import { encodeDetailed, encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { codeIndexMode, codeIndices, type IndexMode, usualWeights } from '../../src/compression/index_model.js';
 import { codeNumber, FREQUENCIES, RangeDecoder, RangeEncoder } from '../../src/compression/range_coder.js';
 import { symbolModel } from '../../src/compression/symbol_model.js';
@@ -13,7 +13,7 @@ const bytesOf = (artifacts: io.ModelArtifacts): Uint8Array => new Uint8Array(art
 
 function roundTrip(artifacts: io.ModelArtifacts): Uint8Array {
   const file = encodeModelArtifacts(artifacts);
-  const again = decodeModelArtifacts(file);
+  const again = decodeContainer(file);
   expect(bytesOf(again)).toEqual(bytesOf(artifacts));
   expect(again.weightSpecs).toEqual(artifacts.weightSpecs);
   return file;
@@ -221,7 +221,7 @@ describe('tensor encodings', () => {
       { spec: { name: 'zeros', shape: [size], dtype: 'bool' }, bytes: new Uint8Array(size) },
     ])); // prettier-ignore
     expect(file.length).toBeGreaterThanOrEqual(size / 256);
-    expect(bytesOf(decodeModelArtifacts(file)).length).toBe(size);
+    expect(bytesOf(decodeContainer(file)).length).toBe(size);
   });
 
   it('codes a tensor of more than 256 distinct values by a codebook where that pays', () => {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compressed } from '../../src/compression/compressed.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { sizeReport } from '../../src/compression/size_report.js';
 import { stripTopology } from '../../src/compression/strip_training.js';
 import * as loadEntry from '../../src/load.js';
@@ -106,7 +106,7 @@ describe('compressed', () => {
     await expect(tfl.loadLayersModel(tfc.io.fromMemory(await artifactsOf(model)))).rejects.toThrow(/NobodyRegistersThis/);
     const path = join(directory, 'stripped.tfws');
     await model.save(compressed(path), { includeOptimizer: true });
-    const artifacts = decodeModelArtifacts(await readFile(path));
+    const artifacts = decodeContainer(await readFile(path));
     expect(artifacts.trainingConfig).toBeUndefined();
     expect(artifacts.weightSpecs?.map(({ name }) => name.split('/')[1])).toEqual(['kernel', 'bias']);
     expect(JSON.stringify(artifacts)).not.toMatch(/NobodyRegistersThis|initializer":/);

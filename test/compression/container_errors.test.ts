@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { crc32 } from '../../src/compression/checksum.js';
-import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts, HEADER_BYTES } from '../../src/compression/container_reader.js';
+import { decodeModelArtifacts, encodeModelArtifacts } from '../../src/compression/container.js';
+import { decodeContainer, HEADER_BYTES } from '../../src/compression/container_reader.js';
 import { codeText } from '../../src/compression/byte_model.js';
 import { codeNumber, RangeEncoder } from '../../src/compression/range_coder.js';
 import { nestedRows, seal } from './fuzz/hostile_files.js';
@@ -38,33 +38,33 @@ describe('a file that cannot be read', () => {
     ['cut in the body', good.slice(0, good.length - 1), /'m' is truncated or damaged: its checksum does not match/],
     ['too long', Uint8Array.of(...good, 0), /'m' is truncated or damaged/],
   ])('is named, with the reason: %s', (_, bytes, message) => {
-    expect(() => decodeModelArtifacts(bytes, "'m'")).toThrow(message);
+    expect(() => decodeContainer(bytes, "'m'")).toThrow(message);
   });
 
   it('is found out by any single flipped bit', () => {
     for (let bit = 0; bit < 8 * good.length; bit++) {
       const bytes = good.slice();
       bytes[bit >> 3] ^= 1 << (bit & 7);
-      expect(() => decodeModelArtifacts(bytes)).toThrow(/not a \.tfws file|format version|truncated or damaged/);
+      expect(() => decodeContainer(bytes)).toThrow(/not a \.tfws file|format version|truncated or damaged/);
     }
   });
 
   it('may have a valid checksum and still declare what its bytes cannot hold', () => {
     const huge = '{"weightSpecs":[{"name":"w","shape":[1000000,1000000],"dtype":"float32"}]}';
-    expect(() => decodeModelArtifacts(withText(huge))).toThrow(/is damaged: 1000000000000 weights cannot be in \d+ bytes\./);
-    expect(() => decodeModelArtifacts(framed((encoder) => codeNumber(encoder, 2 ** 29)))).toThrow(/536870912 bytes cannot be in \d+ bytes/);
+    expect(() => decodeContainer(withText(huge))).toThrow(/is damaged: 1000000000000 weights cannot be in \d+ bytes\./);
+    expect(() => decodeContainer(framed((encoder) => codeNumber(encoder, 2 ** 29)))).toThrow(/536870912 bytes cannot be in \d+ bytes/);
     const negative = '{"weightSpecs":[{"name":"w","shape":[-1],"dtype":"float32"}]}';
-    expect(() => decodeModelArtifacts(withText(negative))).toThrow(/is damaged: its weights are not described/);
+    expect(() => decodeContainer(withText(negative))).toThrow(/is damaged: its weights are not described/);
     const unknown = '{"weightSpecs":[{"name":"w","shape":[1],"dtype":"float64"}]}';
-    expect(() => decodeModelArtifacts(withText(unknown))).toThrow(/its weights are not described/);
-    expect(() => decodeModelArtifacts(withText('{"weightSpecs":'))).toThrow(/is damaged/);
+    expect(() => decodeContainer(withText(unknown))).toThrow(/its weights are not described/);
+    expect(() => decodeContainer(withText('{"weightSpecs":'))).toThrow(/is damaged/);
   });
 
   it('cannot make the decoder follow rows of rows of rows', () => {
     const bytes = seal(nestedRows(8000, 6000));
     expect(bytes.length).toBeLessThan(40_000);
     // At the first level: what follows is never read.
-    expect(() => decodeModelArtifacts(bytes)).toThrow('compressed: these bytes is damaged: an index is out of range.');
+    expect(() => decodeContainer(bytes)).toThrow('compressed: these bytes is damaged: an index is out of range.');
   });
 
   it('never does anything but throw, whatever its bytes', () => {
@@ -75,7 +75,7 @@ describe('a file that cannot be read', () => {
       const crc = crc32(spoiled.subarray(HEADER_BYTES));
       for (let k = 0; k < 4; k++) spoiled[5 + k] = crc >>> (8 * k);
       try {
-        decodeModelArtifacts(spoiled);
+        decodeContainer(spoiled);
       } catch (error) {
         expect((error as Error).message).toMatch(/^compressed: these bytes is damaged/);
       }
@@ -90,5 +90,14 @@ describe('artefacts that cannot be written', () => {
       /the weight specifications describe 8 bytes, but the weight data has 4/,
     );
     expect(() => encodeModelArtifacts({ modelTopology: new ArrayBuffer(4) })).toThrow(/modelTopology is an ArrayBuffer/);
+  });
+});
+
+describe('decodeModelArtifacts', () => {
+  it('refuses what is no array of bytes, and says how to make one', () => {
+    expect(decodeModelArtifacts(good)).toEqual(decodeContainer(good));
+    const given = (bytes: unknown) => () => decodeModelArtifacts(bytes as Uint8Array);
+    expect(given(good.slice().buffer)).toThrow('decodeModelArtifacts: expected the bytes of a .tfws file as a Uint8Array, got ArrayBuffer. Give new Uint8Array(buffer).');
+    for (const [bytes, got] of [['model.tfws', "'model.tfws'"], [null, 'null'], [[84, 70], '[84, 70]']] as const) expect(given(bytes)).toThrow(`as a Uint8Array, got ${got}.`);
   });
 });

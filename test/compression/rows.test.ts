@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { codeNumber, RangeDecoder, RangeEncoder } from '../../src/compression/range_coder.js';
 import { rowLabels } from '../../src/compression/row_plan.js';
 import { sizeReport } from '../../src/compression/size_report.js';
@@ -28,7 +28,7 @@ describe('tensors with equal rows', () => {
     const bytes = encodeModelArtifacts(artifacts);
     // Nine rows of float32, whose upper bytes are coded; a byte for each of the 100 that are not zero; 100 for all else.
     expect(bytes.length).toBeLessThan(9 * 50 * 4 + 200);
-    expect(new Float32Array(decodeModelArtifacts(bytes).weightData as ArrayBuffer)).toEqual(values);
+    expect(new Float32Array(decodeContainer(bytes).weightData as ArrayBuffer)).toEqual(values);
     const { weights } = await sizeReport(bytes);
     expect(weights[0]).toMatchObject({ encoding: 'rows', rows: 200, distinctRows: 10, parameters: 10_000 });
     expect(weights[0].totalBytes).toBeGreaterThan(0.8 * 9 * 50 * 4);
@@ -38,7 +38,7 @@ describe('tensors with equal rows', () => {
     const awkward = tiedRows(700, 8, (r) => r % 300).map((w, i) => (i % 17 === 0 ? NaN : i % 5 === 0 ? -0 : w));
     for (const values of [awkward, awkward.map((w) => Math.round(w)), tiedRows(40, 3, (r) => r >> 1), tiedRows(3, 2, () => 0), tiedRows(2, 2, () => 1)]) {
       const columns = values.length === awkward.length ? 8 : values.length === 120 ? 3 : 2;
-      const decoded = decodeModelArtifacts(encodeModelArtifacts(artifactsOf(values, [values.length / columns, columns]))).weightData as ArrayBuffer;
+      const decoded = decodeContainer(encodeModelArtifacts(artifactsOf(values, [values.length / columns, columns]))).weightData as ArrayBuffer;
       expect(new Uint32Array(decoded)).toEqual(new Uint32Array(values.buffer));
     }
   });

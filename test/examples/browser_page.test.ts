@@ -9,7 +9,7 @@ import type { PreviewServer } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { digitStrokes } from '../../examples/common/digits.js';
 import { buildPage, serveBuilt } from '../../examples/browser/serve.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { browserHere, chromiumFlags } from '../browser/chromium.js';
 import { seededNormal } from '../helpers.js';
 
@@ -154,7 +154,7 @@ describe.skipIf(executablePath === null)('the page of examples/browser', () => {
     expect(await page.locator('#result-histogram rect.before').count()).toBeGreaterThan(50);
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('#download')]);
     expect(download.suggestedFilename()).toBe('model.tfws');
-    const { weightData, weightSpecs } = decodeModelArtifacts(readFileSync(await download.path()));
+    const { weightData, weightSpecs } = decodeContainer(readFileSync(await download.path()));
     expect(weightSpecs!.map(({ name }) => name)).toEqual(['a/kernel', 'a/bias']);
     const values = new Float32Array(weightData as ArrayBuffer);
     expect(new Set(values.subarray(0, 4800)).size).toBe(8);

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { constraints, input, initializers, layers, loadLayersModel, model as functionalModel, regularizers, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { regularizerSlots } from '../../src/host.js';
 import { xxHash32 } from '../../src/kernels/hashed_weights/hash.js';
 import { locate } from '../../src/kernels/hashed_weights/matrix.js';
@@ -252,7 +252,7 @@ describe('what a file holds of a hashed layer', () => {
 
   it('passes through the compressed file format, seed and weights exact', async () => {
     const { model } = network({ seed: 123456789, tile: [3, 2] });
-    const loaded = await loadLayersModel(tf.io.fromMemory(decodeModelArtifacts(encodeModelArtifacts(await savedArtifacts(model)))));
+    const loaded = await loadLayersModel(tf.io.fromMemory(decodeContainer(encodeModelArtifacts(await savedArtifacts(model)))));
     const x = seeded([3, 6], 1);
     expect(await values(loaded.predict(x) as tf.Tensor)).toEqual(await values(model.predict(x) as tf.Tensor));
   });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { klMergeQuantization } from '../../src/callbacks/kl_merge_quantization.js';
 import { sharedValues } from '../../src/callbacks/shared_values.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
-import { decodeModelArtifacts } from '../../src/compression/container_reader.js';
+import { decodeContainer } from '../../src/compression/container_reader.js';
 import { sizeReport } from '../../src/compression/size_report.js';
 import { TiedEmbedding, tiedEmbedding, type TiedEmbeddingArgs } from '../../src/layers/tied_embedding.js';
 import { TiedProjection, tiedProjection, type TiedProjectionArgs } from '../../src/layers/tied_projection.js';
@@ -187,7 +187,7 @@ describe('the table of a tied embedding has one owner', () => {
   it.each(KINDS)('is once in the compressed file: %s', async (kind) => {
     const { model } = languageModel(kind);
     const file = encodeModelArtifacts(await savedArtifacts(model));
-    const artifacts = decodeModelArtifacts(file);
+    const artifacts = decodeContainer(file);
     expect(artifacts.weightSpecs).toHaveLength(4);
     const { loadLayersModel } = await import('@tensorflow/tfjs-layers');
     expect(await predicted(await loadLayersModel(tf.io.fromMemory(artifacts)))).toEqual(await predicted(model));

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { io } from '@tensorflow/tfjs-core';
 import { encodeModelArtifacts } from '../../../src/compression/container.js';
-import { decodeModelArtifacts, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE } from '../../../src/compression/container_reader.js';
+import { decodeContainer, TEXT_PER_BYTE, tensorLayout, VALUES_PER_BYTE } from '../../../src/compression/container_reader.js';
 import { RangeDecoder } from '../../../src/compression/range_coder.js';
 import { hostileFile } from './hostile_files.js';
 
@@ -82,7 +82,7 @@ function examine(seed: number, summary: FuzzSummary): string | null {
   let artifacts: io.ModelArtifacts | null = null;
   let message = '';
   try {
-    artifacts = decodeModelArtifacts(bytes);
+    artifacts = decodeContainer(bytes);
   } catch (error) {
     message = error instanceof Error ? error.message : `threw ${String(error)}`;
   }
@@ -103,7 +103,7 @@ function examine(seed: number, summary: FuzzSummary): string | null {
   if ((sizeOf(artifacts) ?? 0) !== 0) return `${who} gave ${sizeOf(artifacts)} bytes of weights less than it declares`;
   // What was read is a model like any other: written again, it is read as the same.
   if (artifacts.weightData !== undefined && !artifacts.weightSpecs!.some(({ dtype }) => dtype === 'string')) {
-    const again = decodeModelArtifacts(encodeModelArtifacts(artifacts));
+    const again = decodeContainer(encodeModelArtifacts(artifacts));
     const [a, b] = [artifacts, again].map(({ weightData }) => new Uint8Array(weightData as ArrayBuffer));
     if (a.length !== b.length || a.some((byte, i) => byte !== b[i])) return `${who} is read as something that cannot be written`;
   }
