@@ -19,6 +19,9 @@ export interface GroupedRows {
   groups: Int32Array;
 }
 
+/** Of all models, what shares gradients: each ends itself where its fit is over. */
+const underWay = new Set<() => boolean>();
+
 /**
  * From now on, until this fit ends or the function that is returned is called, every row gets the average, or the sum, of the gradients of its group, over
  * all of `kernels`: equal rows stay equal under any optimizer that treats elements alike.
@@ -38,17 +41,22 @@ export function shareGradients(model: tfl.LayersModel, kernels: readonly Grouped
     const shared = tfc.mul(sums.reduce((a, b) => tfc.add(a, b)), scale); // prettier-ignore
     return Object.fromEntries(present.map(({ kernel, ids, gradient }) => [variableOf(kernel.weight).name, kernelOf(gatherRows(shared, ids), kernel, gradient.shape)]));
   };
+  // Where a fit has failed nobody ends what it began.
+  for (const endOther of underWay) endOther();
   const lasts = presentFit(model);
-  const dispose = (): void => tfc.dispose([...ids, scale]);
-  const end = changeGradients(model, change, () => {
-    if (lasts()) return true;
-    dispose();
-    return false;
-  });
-  return () => {
+  const endIfOver = (): boolean => {
+    if (lasts()) return false;
     end();
-    dispose();
+    return true;
   };
+  const stop = changeGradients(model, change, () => !endIfOver());
+  const end = (): void => {
+    stop();
+    tfc.dispose([...ids, scale]);
+    underWay.delete(endIfOver);
+  };
+  underWay.add(endIfOver);
+  return end;
 }
 
 /** [outer, rows, inner] → [rows, outer · inner] */

@@ -133,6 +133,31 @@ describe('an optimizer', () => {
     model.dispose();
   });
 
+  it('leaves nothing behind of a fit that has failed, where the model is compiled anew', async () => {
+    const { model, kernel, x, y } = ofValues();
+    const weights = tf.tensor(kernel, [6, 3]);
+    const fails = new CustomCallback({ onBatchEnd: () => Promise.reject(new Error('stopped')) }) as unknown as Callback;
+    const fit = (...callbacks: Callback[]) => {
+      model.setWeights([weights]);
+      return model.fit(x, y, { epochs: 1, batchSize: 8, shuffle: false, verbose: 0, callbacks });
+    };
+    const left: number[] = [];
+    for (const callbacks of [[fails], [sharedValues(), fails]]) {
+      const before = tf.memory().numTensors;
+      const optimizer = tf.train.sgd(0.05);
+      model.compile({ optimizer, loss: 'meanSquaredError' });
+      await expect(fit(...callbacks)).rejects.toThrow('stopped');
+      model.compile({ optimizer: tf.train.sgd(0.05), loss: 'meanSquaredError' });
+      await fit(sharedValues());
+      expect(Object.hasOwn(optimizer, 'applyGradients')).toBe(false);
+      left.push(tf.memory().numTensors - before);
+    }
+    // What the host keeps of a step that has failed, and of an optimizer.
+    expect(left[1]).toBe(left[0]);
+    tf.dispose([x, y, weights]);
+    model.dispose();
+  });
+
   it('changes for two callbacks at once, and is as before when both have ended', async () => {
     const model = sequential({ layers: [0, 1].map((i) => layers.dense({ units: 4, useBias: false, name: `shared_${i}`, ...(i === 0 ? { inputShape: [4] } : {}), kernelInitializer: initializers.zeros() })) });
     const weights = [0, 1].map(() => tf.tensor2d(Array.from({ length: 16 }, (_, i) => [0.5, -0.5][i % 2]), [4, 4]));
