@@ -1,4 +1,5 @@
 /** Everything one run leaves behind, as plain JSON: the report is rendered from it alone, also much later. */
+import LinearRegression from 'ml-regression-multivariate-linear';
 import { parsedRecord } from '../common/variant_runs.js';
 import type { Directories, SetName } from './data.js';
 import type { LayerSimilarity } from './library.js';
@@ -152,20 +153,18 @@ function bankFinding(rows: readonly Row[]): Finding {
   }; // prettier-ignore
 }
 
-/** Slopes: points of test error that one more doubling gives, the other two held. */
+/**
+ * Points of test error that one more doubling gives, the other two held, and their standard errors: test error = c + Σ slope · log₂(each), least squares
+ * over all networks. Eigen et al. §4 compare pairs; of those that differ in maps alone there are too few.
+ */
 function eigenFinding(rows: readonly Row[]): Finding {
+  const names = ['layers', 'parameters', 'maps'] as const;
   const of = rows.flatMap((row) => (row.spec.part === 'eigen' ? [{ ...row, ...row.spec }] : []));
-  const slope = (pairs: [typeof of[number], typeof of[number], number][]) => (pairs.length === 0 ? null : rounded(mean(pairs.map(([a, b, doublings]) => (b.test - a.test) / doublings))));
-  const pairs = (fits: (a: (typeof of)[number], b: (typeof of)[number]) => boolean, doublings: (a: (typeof of)[number], b: (typeof of)[number]) => number) =>
-    of.flatMap((a) => of.filter((b) => fits(a, b)).map((b): [typeof a, typeof b, number] => [a, b, doublings(a, b)]));
-  return {
-    // Tied, as many maps: parameters stay.
-    layers: slope(pairs((a, b) => a.tied && b.tied && a.maps === b.maps && b.layers > a.layers, (a, b) => Math.log2(b.layers / a.layers))),
-    // As many layers and maps: tied and untied differ by parameters alone.
-    parameters: slope(pairs((a, b) => a.tied && !b.tied && a.maps === b.maps && a.layers === b.layers, (a, b) => Math.log2(b.parameters / a.parameters))),
-    // As many layers; more maps tied have about as many parameters as fewer untied: within a quarter.
-    maps: slope(pairs((a, b) => !a.tied && b.tied && a.layers === b.layers && b.maps > a.maps && Math.abs(Math.log(b.parameters / a.parameters)) < Math.log(1.25), (a, b) => Math.log2(b.maps / a.maps))),
-  }; // prettier-ignore
+  const varies = (value: (row: (typeof of)[number]) => number | boolean, among = of) => new Set(among.map(value)).size > 1;
+  const told = of.length > 4 && varies(({ maps }) => maps) && varies(({ layers }) => layers) && varies(({ tied }) => tied, of.filter(({ layers }) => layers > 1));
+  if (!told) return Object.fromEntries(names.flatMap((name) => [[name, null], [`${name}Error`, null]])); // prettier-ignore
+  const fitted = new LinearRegression(of.map((row) => names.map((name) => Math.log2(row[name]))), of.map(({ test }) => [test])); // prettier-ignore
+  return Object.fromEntries(names.flatMap((name, i) => [[name, rounded(fitted.weights[i][0])], [`${name}Error`, rounded(fitted.stdErrors[i])]])); // prettier-ignore
 }
 
 export function summarize(record: RunRecord): Summary {

@@ -46,7 +46,8 @@ function sentence(record: RunRecord, part: Part, set: SetName): string {
       return `own kernels err on ${percent(finding.own)} of the test images; banks, as held-out images choose, change that at ${lost.join(', ')}. Instead of learned weights the average: ${points(finding.average)}, layer embeddings: ${points(finding.layerEmbedding)}; instead of one bank random groups: ${points(finding.randomGroups)}, learned groups: ${points(finding.learnedGroups)}; distillation: ${points(finding.distilled)}`;
     }
     case 'eigen':
-      return `each doubling changes the test error by: layers ${points(finding.layers)}, parameters ${points(finding.parameters)}, maps ${points(finding.maps)}`;
+      if (finding.layers === null) return 'too few networks to tell layers, parameters and maps apart';
+      return `each doubling changes the test error by (least squares, with standard errors): ${(['layers', 'parameters', 'maps'] as const).map((name) => `${name} ${points(finding[name])} ± ${finding[`${name}Error`]!.toFixed(2)}`).join(', ')}`;
   }
 }
 

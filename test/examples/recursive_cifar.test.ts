@@ -206,7 +206,13 @@ describe('the record', () => {
     const { own, lost2, lost8, ...changes } = findings.cifar!.banks!;
     expect({ own, lost2, lost8 }).toEqual({ own: 30.05, lost2: 1, lost8: 3 });
     expect(changes).toMatchObject({ average: 2, layerEmbedding: 0.5, randomGroups: 0, learnedGroups: -0.25, distilled: -1 });
-    expect(findings.cifar!.eigen).toEqual({ layers: -2, parameters: -3, maps: 3 });
+    expect(findings.cifar!.eigen).toEqual({ layers: -2, layersError: 0, parameters: -3, parametersError: 0, maps: 3, mapsError: 0 });
+    const eigen = rowsOf(syntheticRecord(), 'eigen', 'cifar');
+    // A residual in one network of 21.
+    const { layers, layersError, mapsError } = findingOf(eigen.map((row, i) => (i === 5 ? { ...row, test: row.test + 2 } : row)), 'eigen');
+    expect([Math.abs(layers! + 2) < 2 * layersError!, layersError! > 0.05 && layersError! < 0.5, mapsError! > layersError!]).toEqual([true, true, true]);
+    const tied = eigen.filter(({ spec }) => spec.part === 'eigen' && spec.tied);
+    expect(findingOf(tied, 'eigen')).toEqual({ layers: null, layersError: null, parameters: null, parametersError: null, maps: null, mapsError: null });
     expect([seeds, seconds]).toEqual([2, 2 * syntheticRecord().runs.length]);
     const [fixed] = rowsOf(syntheticRecord(), 'dynamic', 'cifar');
     expect(findingOf([fixed], 'dynamic')).toMatchObject({ gated: null, lost: null });
