@@ -20,8 +20,8 @@ function byLength(record: RunRecord, task: Task): Panel {
     const groups = runsOf(record, task, model).map(({ accuracies }) => accuracies);
     return groups[0].map(({ length }, i) => ({ model, length: length ?? trainLength, character: mean(groups.map((all) => 100 * all[i].character)) }));
   });
-  const last = Math.max(...points.map(({ length }) => length));
-  const names = MODELS.map((model, i) => ({ model, x: last, y: 100 - 7 * i }));
+  // Below the lines, which fall with the length.
+  const names = MODELS.map((model, i) => ({ model, x: trainLength, y: 5 + 7 * (MODELS.length - 1 - i) }));
   return panel(`${rise(task)}: symbols right`, `By length of the question; trained on up to ${trainLength} (there: mean of all lengths).`, {
     width: WIDTH, height: HEIGHT, ...MARGINS, color,
     x: { label: 'symbols of the question', tickFormat: 'd' },
@@ -31,7 +31,7 @@ function byLength(record: RunRecord, task: Task): Panel {
       Plot.line(points, { x: 'length', y: 'character', z: 'model', stroke: 'model', strokeWidth: 1.8 }),
       Plot.dot(points, { x: 'length', y: 'character', fill: 'model', r: 3 }),
       // Plot's legends are HTML, which an SVG cannot hold.
-      Plot.text(names, { x: 'x', y: 'y', text: ({ model }: { model: ModelName }) => LABELS[model], fill: 'model', fontWeight: 'bold', textAnchor: 'end', stroke: 'white', strokeWidth: 4 }),
+      Plot.text(names, { x: 'x', y: 'y', text: ({ model }: { model: ModelName }) => LABELS[model], fill: 'model', fontWeight: 'bold', textAnchor: 'start', dx: 6, stroke: 'white', strokeWidth: 4 }),
     ],
   }); // prettier-ignore
 }

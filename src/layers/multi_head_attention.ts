@@ -195,7 +195,7 @@ export class MultiHeadAttention extends layers.Layer {
   #outputs(inputs: Tensor[], hostMask: unknown, training: boolean): Tensor[] {
     const { query, key, value, mask, maps } = splitInputs(this, inputs);
     const seen = { mask, padding: keyPadding(hostMask, key, query) };
-    if (maps === undefined && !this.outputMaps && !(training && this.dropout > 0)) return [this.#direct(query, key, value, seen)];
+    if (maps === undefined && !this.outputMaps) return [this.attended(query, key, value, seen, training)];
     const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, seen);
     const output = this.attend(weights, value, training);
     // A copy of the handle: the host disposes of what passes along the graph.
@@ -230,8 +230,10 @@ export class MultiHeadAttention extends layers.Layer {
     return { queries, keys, mask: both, causal: this.causal };
   }
 
-  /** Maps and values in one, where nobody wants to see the maps. */
-  #direct(query: Tensor, key: Tensor, value: Tensor, seen: SeenKeys): Tensor {
+  /** `attend(maps(query, key, seen), value, training)` in less time, where nobody wants to see the maps. */
+  attended(query: Tensor, key: Tensor, value: Tensor, seen: SeenKeys = {}, training = false): Tensor {
+    // Dropout changes the maps.
+    if (training && this.dropout > 0) return this.attend(this.maps(query, key, seen), value, training);
     const { queries, keys, ...options } = this.#compared(query, key, seen);
     return projected(joinHeads(attention(queries, keys, this.#values(keys.shape[2], value), options)), this.outputKernel!, this.outputBias);
   }

@@ -197,12 +197,19 @@ export class SharedAttention extends OuterLayer {
       const record = this.#newRecord();
       for (const [i, layer] of this.#stack.entries()) {
         const own = layer.normalized(x);
-        if (this.#leaders[i] === i) maps = recorded(record?.self, i, layer.attention.maps(own, own, { padding }));
-        x = added(x, layer.attention.attend(maps!, own, training));
+        const leads = this.#leaders[i] === i;
+        const alone = leads && this.#leaders.filter((leader) => leader === i).length === 1;
+        if (alone && record === null) {
+          x = added(x, layer.attention.attended(own, own, own, { padding }, training));
+        } else {
+          if (leads) maps = recorded(record?.self, i, layer.attention.maps(own, own, { padding }));
+          x = added(x, layer.attention.attend(maps!, own, training));
+        }
         if (memory !== null) {
           if (this.#memoryLeaders[i] === i) {
-            const looked = recorded(record?.memory, i, layer.memoryAttention!.maps(layer.normalizedForMemory(x), memory, { mask }));
-            seen = layer.memoryAttention!.attend(looked, memory, training);
+            const [attention, query] = [layer.memoryAttention!, layer.normalizedForMemory(x)];
+            if (record === null) seen = attention.attended(query, memory, memory, { mask }, training);
+            else seen = attention.attend(recorded(record.memory, i, attention.maps(query, memory, { mask })), memory, training);
           }
           x = added(x, seen!);
         }

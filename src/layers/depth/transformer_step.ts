@@ -75,8 +75,8 @@ export class TransformerStep {
   apply(h: Tensor, { padding, memory, memoryMask }: StepContext, training: boolean): Tensor {
     const norms = [...this.#norms];
     const added = (to: Tensor, change: Tensor) => applied(norms.shift()!, [tfc.add(to, this.#dropped(change, training))], { training })[0];
-    const a = added(h, this.attention.attend(this.attention.maps(h, h, { padding: padding ?? null }), h, training));
-    const b = this.memoryAttention === null ? a : added(a, this.memoryAttention.attend(this.memoryAttention.maps(a, memory!, { mask: memoryMask ?? null }), memory!, training));
+    const a = added(h, this.attention.attended(h, h, h, { padding: padding ?? null }, training));
+    const b = this.memoryAttention === null ? a : added(a, this.memoryAttention.attended(a, memory!, memory!, { mask: memoryMask ?? null }, training));
     return added(b, this.#transition(b, padding, training));
   }
 
