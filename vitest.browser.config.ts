@@ -62,7 +62,7 @@ export default defineConfig({
       instances: ['webgl', 'webgpu', 'wasm'].map((name) => ({
         browser: 'chromium' as const,
         name,
-        provide: { backend: name },
+        provide: { backend: name, gpu: process.env.TFWS_GPU ?? '' },
         exclude: [
           ...Object.keys(NODE_ONLY),
           ...(name === 'wasm' ? [] : BACKEND_FREE),

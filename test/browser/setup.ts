@@ -7,12 +7,14 @@ import { prepareWebGPU } from '../webgpu.js';
 declare module 'vitest' {
   interface ProvidedContext {
     backend: string;
+    /** TFWS_GPU: a GPU is here, nothing need be shortened. */
+    gpu: string;
   }
 }
 
 const backend = inject('backend');
 // Suites ask for their backend as they do in Node. No `versions`, by which tfjs would take the page for Node.
-(globalThis as { process?: object }).process ??= { env: { TFWS_BACKEND: backend } };
+(globalThis as { process?: object }).process ??= { env: { TFWS_BACKEND: backend, TFWS_GPU: inject('gpu') } };
 
 if (backend === 'webgl') await import('@tensorflow/tfjs-backend-webgl');
 else if (backend === 'webgpu') await import('@tensorflow/tfjs-backend-webgpu');
