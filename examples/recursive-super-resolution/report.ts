@@ -46,8 +46,8 @@ function qualityTable(record: RunRecord): string {
 
 /** For a terminal: head and rows, one for each run, with the PSNR at each scale. */
 export function table({ runs }: RunRecord): string[][] {
-  const row = ({ variant, seed, parameters, steps, scales }: (typeof runs)[number]) => [LABELS[variant], `${seed}`, `${parameters}`, `${steps}`, ...scales.map(({ network }) => network.psnr.toFixed(2))];
-  return [['network', 'seed', 'parameters', 'steps', '×2', '×3', '×4'], ...runs.map(row)];
+  const row = ({ variant, seed, parameters, steps, processorSeconds, scales }: (typeof runs)[number]) => [LABELS[variant], `${seed}`, `${parameters}`, `${steps}`, processorSeconds.toFixed(0), ...scales.map(({ network }) => network.psnr.toFixed(2))];
+  return [['network', 'seed', 'parameters', 'steps', 'processor seconds', '×2', '×3', '×4'], ...runs.map(row)];
 }
 
 function runTable(record: RunRecord): string {
