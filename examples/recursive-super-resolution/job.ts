@@ -63,7 +63,10 @@ async function fit(model: tfl.LayersModel, train: readonly Pairs[], heldOut: rea
       tfc.tidy(() => {
         const [x, y] = [batch.inputs, batch.targets].map((values) => tfc.tensor4d(values, [batchSize, patch, patch, 1]));
         weights = tfc.tensor4d(batch.weights, [batchSize, 1, 1, 1]);
-        const total = () => losses.map((each, i) => each(y, [model.apply(x, { training: true })].flat()[i] as tfc.Tensor)).reduce((a, b) => tfc.add(a, b)) as tfc.Scalar;
+        const total = () => {
+          const predicted = [model.apply(x, { training: true })].flat() as tfc.Tensor[];
+          return losses.map((each, i) => each(y, predicted[i])).reduce((a, b) => tfc.add(a, b)) as tfc.Scalar;
+        };
         optimizer.applyGradients(clipped(tfc.variableGrads(total, variables).grads, clip) as never);
       });
       steps++;
