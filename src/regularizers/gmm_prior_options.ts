@@ -18,9 +18,9 @@ export interface GmmPriorArgs {
   components?: number;
   /**
    * Strength τ of the prior: a number > 0; points [step, τ] of a schedule, straight in between; or `auto`, which fixes τ after the
-   * first batches so that one nat for each weight counts as much as the data loss (`{ share }`: as that share of it): for networks that are trained already, as
-   * the loss of an untrained one makes it far too strong. Default 5e-3
-   * (`paper`), 3e-3 (`tutorial`); with `dataNoise` 1, the posterior.
+   * first batches so that one nat for each weight counts as much as a tenth of the data loss (`{ share }`: as that share of it): for networks that are
+   * trained already, as the loss of an untrained one makes it far too strong, and with smoothed labels, as the loss on hard ones that are all learnt is next
+   * to nothing. Default 5e-3 (`paper`), 3e-3 (`tutorial`); with `dataNoise` 1, the posterior.
    */
   tau?: Tau;
   /** Mixture steps over which τ rises linearly from 0. Integer ≥ 0. Default 0. */

@@ -99,10 +99,10 @@ describe("tau: 'auto'", () => {
 
   it('warns of a strength beyond the posterior, as an untrained network’s loss gives', () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-    for (const [dataLoss, warned] of [[0.01, 0], [9.5, 1]] as const) {
+    for (const [dataLoss, warned] of [[0.1, 0], [95, 1]] as const) {
       const strength = new PriorStrength('gmmPrior', { trainingExamples: 100, tau: 'auto', tauWarmup: 0, dataNoise: undefined });
       for (let k = 0; k < CALIBRATION_STEPS; k++) strength.observe({ dataLoss, weights: 10, outputs: 1 });
-      expect(strength.tau).toBeCloseTo(10 * dataLoss, 6);
+      expect(strength.tau).toBeCloseTo(AUTO_SHARE * 10 * dataLoss, 6);
       expect(warn.mock.calls.flat().filter((text) => String(text).includes("tau 'auto' found"))).toHaveLength(warned);
     }
   });
