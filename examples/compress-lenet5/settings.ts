@@ -18,6 +18,7 @@ export const LENET5_SETTINGS: Settings = {
     tau: 1.3e-2,
     finalTau: 4e-3,
     zeroMixing: 0.995,
+    learnZeroMixing: false,
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,

@@ -19,6 +19,7 @@ export const MNIST_SETTINGS: Settings = {
     tau: 2e-2,
     finalTau: 2e-2,
     zeroMixing: 0.99,
+    learnZeroMixing: false,
     zeroRate: 2,
     othersRate: 0.1,
     mergeThreshold: 0.5,

@@ -88,6 +88,22 @@ describe('klMergeQuantization, incremental', () => {
     expect(waiting.history['gmmHeld']).toEqual([0, 0, 0]);
   });
 
+  it('holds the weights of mixtures that have converged, and waits for the others alone', async () => {
+    const data = setUp();
+    const [first, second] = [gmmPrior(PRIOR), gmmPrior({ ...PRIOR, initialStd: 30, learningRates: { means: 1e-6, logVariances: 1e-6, mixingLogits: 1e-6 } })];
+    const model = sequential({ layers: [0, 1].map((i) => layers.dense({ units: i === 0 ? 8 : 2, inputShape: i === 0 ? [4] : undefined, name: `of_its_own_${i}`, kernelRegularizer: [first, second][i], kernelInitializer: initializers.randomUniform({ minval: -1, maxval: 1, seed: 1 + i }) })) });
+    model.compile({ optimizer: tf.train.adam(0.01), loss: 'meanSquaredError' });
+    // Where one component is all and far too wide, every weight would be 0: all of the norm.
+    const { seen, history } = await train({ prior: [first, second], incremental: [[1, 0], [2, 0.5]], maxDistance: 0.9 }, 5, { ...data, model, prior: first }); // prettier-ignore
+    const held = same(seen[3], seen[4]);
+    expect(held.length).toBeGreaterThan(8);
+    expect(held.every((i) => i < 32)).toBe(true);
+    expect(new Set(held.map((i) => seen[4][i])).size).toBeGreaterThan(1);
+    expect((history['gmmHeld'] as number[]).map((share) => Math.round(share * KERNELS)).slice(3)).toEqual([held.length, held.length]);
+    model.dispose();
+    data.model.dispose();
+  });
+
   it('quantises the rest at the end', async () => {
     const { data, callback, seen } = await train({ incremental: [[1, 0], [2, 0.5]], quantizeAtEnd: true }, 4); // prettier-ignore
     const values = await kernels(data.model);

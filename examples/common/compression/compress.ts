@@ -76,10 +76,10 @@ export async function compress({ model, baseline, tensors, validation, settings,
 
 /** One mixture over all weights, or one for each layer that has weights. */
 function attachPriors(model: tfl.LayersModel, settings: Settings['retraining'], trainingExamples: number): void {
-  const { components, zeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases, mixtures } = settings;
+  const { components, zeroMixing, learnZeroMixing, zeroRate, othersRate, meansRate, logVariancesRate, mixingRate, biases, mixtures } = settings;
   const learningRates = { means: meansRate, logVariances: logVariancesRate, mixingLogits: mixingRate };
   const hyperpriors = { zeroHyperprior: { shape: 5000, rate: zeroRate }, othersHyperprior: { shape: 250, rate: othersRate } };
-  const newPrior = (): GmmPrior => gmmPrior({ trainingExamples, components, tau: tauOf(settings, trainingExamples), zeroMixing, learningRates, ...hyperpriors });
+  const newPrior = (): GmmPrior => gmmPrior({ trainingExamples, components, tau: tauOf(settings, trainingExamples), zeroMixing, learnZeroMixing, learningRates, ...hyperpriors });
   const layers = layersWithWeights(model).map(({ name }) => name);
   for (const group of mixtures === 'one' ? [layers] : layers.map((name) => [name])) attachRegularizer(model, newPrior(), { layers: group, biases });
 }

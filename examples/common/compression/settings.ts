@@ -30,6 +30,8 @@ export interface Settings {
     finalTau: number;
     /** Mixing proportion of the zero component. */
     zeroMixing: number;
+    /** It is only where that proportion begins: for mixtures by layer, as layers are not equally sparse. */
+    learnZeroMixing: boolean;
     /** Rate b of the Gamma(5000, b) on the zero component's precision: the smaller, the tighter the spike may become. */
     zeroRate: number;
     /** Rate b of the Gamma(250, b) on the other components' precisions: σ ≈ √(b / 249). */
