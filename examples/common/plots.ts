@@ -30,10 +30,14 @@ export function panel(title: string, subtitle: string, options: Plot.PlotOptions
   return { title, subtitle, width: options.width, height: options.height, svg: figure.outerHTML };
 }
 
+/** Height of the heading's letters. */
+const HEADING = 20;
+
 /** Panels in rows, each with its title above it, as one SVG. */
 export function composePanels(heading: string, rows: readonly (readonly Panel[])[]): string {
   const headingHeight = 56;
-  const width = Math.max(...rows.map((row) => row.reduce((sum, p) => sum + p.width + GAP, GAP)));
+  // A letter of the heading is about two thirds as wide as high.
+  const width = Math.max(2 * GAP + Math.ceil(0.68 * HEADING * heading.length), ...rows.map((row) => row.reduce((sum, p) => sum + p.width + GAP, GAP)));
   const parts: string[] = [];
   let y = headingHeight;
   for (const row of rows) {
@@ -50,7 +54,7 @@ export function composePanels(heading: string, rows: readonly (readonly Panel[])
   }
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${y}" viewBox="0 0 ${width} ${y}" font-family="${FONT_FAMILY}" fill="#222">` +
-    `<rect width="${width}" height="${y}" fill="white"/><text x="${GAP}" y="36" font-size="20" font-weight="bold">${escapeMarkup(heading)}</text>${parts.join('')}</svg>`
+    `<rect width="${width}" height="${y}" fill="white"/><text x="${GAP}" y="36" font-size="${HEADING}" font-weight="bold">${escapeMarkup(heading)}</text>${parts.join('')}</svg>`
   );
 }
 

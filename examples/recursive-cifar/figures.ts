@@ -56,7 +56,7 @@ function plotOf(record: RunRecord, part: Part, rows: Row[]): Plot.PlotOptions {
       // One layer begins both lines.
       const lines = (tied: boolean) => points.filter((point) => point.tied === tied || point.layers === 1);
       return {
-        color: COLOR, insetLeft: 50, x: { type: 'log', label: 'parameters; layers beside the dots; solid: tied, dashed: untied', tickFormat: 's' }, y: Y,
+        color: COLOR, insetLeft: 70, x: { type: 'log', label: 'parameters; layers beside the dots; solid: tied, dashed: untied', tickFormat: 's' }, y: Y,
         marks: [
           Plot.line(lines(true), { x: 'parameters', y: 'test', stroke: 'maps', z: 'maps' }), Plot.line(lines(false), { x: 'parameters', y: 'test', stroke: 'maps', z: 'maps', strokeDasharray: '4 3' }),
           Plot.dot(points, { x: 'parameters', y: 'test', fill: 'maps', r: 4 }), Plot.text(points, { x: 'parameters', y: 'test', text: (point: { layers: number }) => `${point.layers}`, dx: 8, textAnchor: 'start' }),
