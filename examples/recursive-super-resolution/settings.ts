@@ -46,13 +46,13 @@ export interface Settings {
 
 export const SETTINGS: Settings = {
   model: { filters: 32, units: 11, recursions: 9, memoryBlocks: 3, memoryRecursions: 3, denseBlocks: 3, denseLayers: 4, denseFilters: 24 },
-  training: { minutes: 20, batchSize: 16, patch: 32, learningRate: 2e-3, clip: 0.1, supervision: 0.6, looks: 10 },
+  training: { minutes: 20, batchSize: 8, patch: 24, learningRate: 2e-3, clip: 0.1, supervision: 0.6, looks: 10 },
   data: { heldOut: 8 },
 };
 
 /** For the images that the example makes up: the command without options ends soon. */
 export const GENERATED: Settings = {
   model: { ...SETTINGS.model, filters: 12, units: 11, recursions: 4, memoryBlocks: 2, memoryRecursions: 2, denseBlocks: 2, denseLayers: 2, denseFilters: 8 },
-  training: { ...SETTINGS.training, minutes: 0.25, batchSize: 8, patch: 24, looks: 3 },
+  training: { ...SETTINGS.training, minutes: 0.25, looks: 3 },
   data: { heldOut: 2 },
 };
