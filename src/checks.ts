@@ -1,7 +1,8 @@
 /** Argument checks shared by every public constructor: who, what was expected, what came, how to fix it. */
 
-/** Throws if `args` has a key outside `known`; suggests the nearest one, so that a misspelt option is never ignored. */
+/** Throws if `args` is no object, or has a key outside `known`; suggests the nearest one, so that a misspelt option is never ignored. */
 export function checkKeys(who: string, args: object, known: readonly string[]): void {
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) throw new Error(`${who}: expected an options object, got ${describe(args)}. Options: ${known.join(', ')}.`);
   for (const key of Object.keys(args)) {
     if (known.includes(key)) continue;
     const nearest = known.reduce((best, name) => (editDistance(name, key) < editDistance(best, key) ? name : best), known[0] ?? '');

@@ -70,7 +70,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       .addOption(new Option('--init <name>', 'start of k-means; optimal is exact').choices(['optimal', ...INITIALIZATIONS]))
       .option('--per-channel', 'k-means for each output channel: more exact, more bytes')
       .option('--no-preserve-sparsity', 'zeros need not stay zeros')
-      .option('--skip <patterns...>', 'weights or layers that stay as they are, with * for anything')
+      .option('--skip <patterns...>', 'weights or layers that are neither quantised nor rounded, with * for anything')
       .addOption(new Option('--vectors <how>', 'biases and other vectors: to 11 significant bits, or as they are').choices(['round', 'keep']))
       .option('--stock', 'write model.json and shards that any tfjs loads (uint8, uint16, float16)')
       .option('--measure', 'share out bytes by measured outputs on random samples (needs a backend)')

@@ -4,7 +4,7 @@
  * increases with the values considered (the cost of a run fulfils the quadrangle inequality), and so each of the k rows is filled by divide
  * and conquer in O(n log n) (Grønlund et al. 2017, "Fast exact k-means, k-medians and Bregman divergence clustering in 1D"). Pure, float64.
  */
-import { checkNumber, integerAtLeast } from '../checks.js';
+import { checkNumber, describe, integerAtLeast } from '../checks.js';
 import { meanOf, pointCount, weightedPoints, type WeightedPoints } from './weighted_points.js';
 
 /** Best partitions of the same points for every number of clusters up to a maximum. */
@@ -87,6 +87,7 @@ export interface OptimalClusters {
  */
 export function optimalClusters(values: Float32Array, k: number): OptimalClusters {
   const who = 'optimalClusters';
+  if (!(values instanceof Float32Array || (values as unknown) instanceof Float64Array)) throw new Error(`${who}: expected a Float32Array of values, got ${describe(values)}. Use Float32Array.from(values).`);
   checkNumber(who, 'k', k, integerAtLeast(1));
   if (values.length === 0) throw new Error(`${who}: expected at least one value, got none.`);
   const broken = values.findIndex((value) => !Number.isFinite(value));

@@ -8,7 +8,7 @@ import { isModel, modelArtifacts } from '../compression/model_artifacts.js';
 import { compressSource, type CompressedSource, type OutputSensitivity } from './compress_source.js';
 import { measureOutputs } from './measure_outputs.js';
 import { mergeIfRounded } from './merge_statistics.js';
-import { resolveOptions, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
+import { checkSkipped, resolveOptions, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
 import { tensorBytes } from './packed_tensor.js';
 import type { CompressionReport } from './report.js';
 import { disposeOptimizer, evaluateBefore, fineTune, shareSoftly, type RetrainingReport } from './retrain.js';
@@ -70,6 +70,7 @@ export interface CompressedModel {
 export async function compressModel(model: Pick<LayersModel, 'save'> | io.ModelArtifacts, args: CompressModelArgs = {}): Promise<CompressedModel> {
   const options = resolveOptions(args, ['inputs', 'retraining']);
   const artifacts = isModel(model) ? await modelArtifacts(model) : checkArtifacts(model);
+  checkSkipped(options, artifacts.weightSpecs ?? []);
   if (args.retraining !== undefined) return compressWithData(artifacts, args, resolveRetraining(args.retraining), options);
   return finish(await compressMeasured(artifacts, args, options), null);
 }

@@ -7,7 +7,7 @@ import { encodeTensors } from '../compression/container.js';
 import { allocate, bestAt } from './allocate.js';
 import { keptCandidate, roundedCandidate, tensorCandidates, vectorCandidates } from './candidates.js';
 import { damped } from './importance.js';
-import { WHO, type ResolvedOptions } from './options.js';
+import { checkSkipped, WHO, type ResolvedOptions } from './options.js';
 import { floatBytes, plainSpec, stockTensor, tensorBytes, type PackedTensor } from './packed_tensor.js';
 import { deviation, parametersOf, relative, type CompressedWeight, type CompressionReport } from './report.js';
 import { tensorValues } from './tensor_values.js';
@@ -61,6 +61,7 @@ const CLOSE = 0.97;
 export async function compressSource(source: WeightSource, options: ResolvedOptions, outputs: OutputSensitivity | null = null): Promise<CompressedSource> {
   const specs = source.artifacts.weightSpecs ?? [];
   checkSpecs(specs);
+  checkSkipped(options, specs);
   const warnings: string[] = [];
   const planned: Planned[] = [];
   const measured = outputs === null ? null : { change: outputs.change.bind(outputs), of: await importancesOf(outputs, options, warnings) };

@@ -29,7 +29,7 @@ export interface CompressionOptions {
   perChannel?: boolean;
   /** Zeros stay zeros in tensors in which at least a twentieth is. Default true. */
   preserveSparsity?: boolean;
-  /** Weights that stay as they are: names, or patterns with `*`, of weights or of what their names begin with (layers). Default none. */
+  /** Weights that are neither quantised nor rounded: names, or patterns with `*`, of weights or of what their names begin with (layers). Retraining trains them, too. Default none. */
   skip?: string[];
   /**
    * Vectors (biases, scales, statistics): `round` to 11 significant bits (relative error ≤ 2⁻¹¹; to 8 or 6 where a `ratio` is wanted and little is lost on
@@ -59,6 +59,7 @@ export interface ResolvedOptions {
   perChannel: boolean;
   preserveSparsity: boolean;
   skip: (name: string) => boolean;
+  skipped: readonly string[];
   vectors: 'round' | 'keep';
   format: 'tfws' | 'stock';
   onProgress: (done: number, what: string) => void;
@@ -90,10 +91,19 @@ export function resolveOptions(args: CompressionOptions, others: readonly string
     method, initialization, perChannel,
     preserveSparsity: checkBoolean(WHO, 'preserveSparsity', args.preserveSparsity ?? true),
     skip: nameFilter(checkNames(WHO, 'skip', args.skip ?? [])),
+    skipped: args.skip ?? [],
     vectors: checkChoice(WHO, 'vectors', args.vectors ?? 'round', ['round', 'keep']),
     format: checkChoice(WHO, 'format', args.format ?? 'tfws', ['tfws', 'stock']),
     onProgress,
   }; // prettier-ignore
+}
+
+/** @throws Error if `skip` has a pattern that no weight goes by. */
+export function checkSkipped({ skipped }: ResolvedOptions, specs: readonly { name: string }[]): void {
+  const idle = skipped.find((pattern) => !specs.some(({ name }) => nameFilter([pattern])(name)));
+  if (idle === undefined) return;
+  const names = specs.map(({ name }) => name);
+  throw new Error(`${WHO}: skip: no weight or layer is named ${describe(idle)}. Weights: ${names.slice(0, 12).join(', ')}${names.length > 12 ? ', …' : ''}.`);
 }
 
 /** Whether a weight's name, or what it begins with up to a '/', is among the patterns. */

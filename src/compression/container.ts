@@ -32,6 +32,12 @@ export interface EncodedModel {
 
 /** The bytes of a `.tfws` file that holds `artifacts`, lossless. */
 export function encodeModelArtifacts(artifacts: io.ModelArtifacts): Uint8Array {
+  const who = 'encodeModelArtifacts';
+  if ((artifacts as unknown) instanceof Promise) throw new Error(`${who}: expected model artefacts, got a Promise. Await it first.`);
+  if (typeof artifacts !== 'object' || artifacts === null || (artifacts.modelTopology == null && artifacts.weightSpecs == null)) {
+    const how = typeof (artifacts as { save?: unknown } | null)?.save === 'function' ? ' Save the model into an IOHandler, whose save(artifacts) gets them.' : '';
+    throw new Error(`${who}: expected model artefacts, with modelTopology or weightSpecs, got ${describe(artifacts)}.${how}`);
+  }
   return encodeDetailed(artifacts).bytes;
 }
 

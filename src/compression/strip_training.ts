@@ -15,19 +15,21 @@ const DEFAULT_INITIALIZERS = new Set([
 
 /** A copy of a topology without regularizers, constraints and needless initializers. */
 export function stripTopology<T>(topology: T): T {
-  return strip(topology, '') as T;
+  return strip(topology, null) as T;
 }
 
-function strip(value: unknown, owner: string): unknown {
-  if (Array.isArray(value)) return value.map((item) => strip(item, ''));
+/** @param owner class that the config is of, '' further inside of one, as where a layer holds options of its parts; null outside of configs */
+function strip(value: unknown, owner: string | null): unknown {
+  const inside = owner === null ? null : '';
+  if (Array.isArray(value)) return value.map((item) => strip(item, inside));
   if (typeof value !== 'object' || value === null) return value;
   const node = value as Record<string, unknown>;
   const className = typeof node['class_name'] === 'string' ? node['class_name'] : '';
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(node)) {
-    if (/(_regularizers?|_constraint)$/.test(key) && owner !== '') result[key] = null;
-    else if (/_initializer$/.test(key) && DEFAULT_INITIALIZERS.has(owner)) continue;
-    else result[key] = strip(item, key === 'config' ? className : '');
+    if (/(_regularizers?|_constraint)$/.test(key) && owner !== null) result[key] = null;
+    else if (/_initializer$/.test(key) && DEFAULT_INITIALIZERS.has(owner ?? '')) continue;
+    else result[key] = strip(item, key === 'config' ? className : inside);
   }
   return result;
 }

@@ -32,7 +32,7 @@ const OPTIONS = [
  * {@link Combination}), in the order [inputs, rows, columns, filters], stretched along inputs and filters where the bank is smaller than W.
  *
  * Input `[batch, height, width, channels]` (or channels first) as of `tf.layers.conv2d`, with the bank as `[x, bank]`, or alone downstream of a
- * bank with `passInput`. Output as of `tf.layers.conv2d`. A mask is refused. Parameters beside the bank's: filters for the bias; K
+ * bank with `passInput`. Output as of `tf.layers.conv2d`. A mask is not looked at. Parameters beside the bank's: filters for the bias; K
  * coefficients, or the embedding; with upsampling 'mask' 9 for each repetition. Time: that of a convolution, and that of making W.
  *
  * ```js

@@ -33,6 +33,8 @@ const WHO = 'cachedDecoding';
 export class CachedDecoding {
   readonly #model: LayersModel;
   readonly #cache = new DecodingCache();
+  /** Sequences; null before the first step. */
+  #batch: number | null = null;
 
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
@@ -46,21 +48,28 @@ export class CachedDecoding {
 
   /**
    * The model's outputs for the next positions: `inputs` as the model takes them, the first of them `[batch, positions, …]`.
-   * @throws Error if an attention layer on the way is not causal.
+   * @throws Error if an attention layer on the way is not causal, or there are more or fewer sequences than in the step before.
    */
   step(inputs: Tensor | Tensor[]): Tensor | Tensor[] {
     const first = Array.isArray(inputs) ? inputs[0] : inputs;
     if (!(first instanceof tfc.Tensor) || first.rank < 2) throw new Error(`${WHO}: expected the next positions [batch, positions, …], got ${first instanceof tfc.Tensor ? `a tensor of shape [${first.shape}]` : describe(first)}.`);
-    return this.#cache.step(first.shape[1]!, () => tfc.tidy(() => this.#model.apply(inputs, { training: false }) as Tensor | Tensor[]));
+    const [batch, length] = first.shape;
+    if (this.#batch !== null && batch !== this.#batch) throw new Error(`${WHO}: expected the next positions of ${this.#batch} sequences, got ${batch}. select(…) leaves some out or repeats them; dispose() begins anew.`);
+    this.#batch = batch;
+    return this.#cache.step(length!, () => tfc.tidy(() => this.#model.apply(inputs, { training: false }) as Tensor | Tensor[]));
   }
 
   /** Puts the sequences of the batch into another order; an index may come again, or be left out, as beam search needs. `indices` int32 `[batch]`. */
   select(indices: Tensor | readonly number[]): void {
+    const wrong = indices instanceof tfc.Tensor ? undefined : indices.find((index) => !Number.isInteger(index) || index < 0 || index >= (this.#batch ?? 0));
+    if (wrong !== undefined) throw new Error(`${WHO}: select takes indices of the ${this.#batch ?? 0} sequences, from 0, got ${describe(wrong)}.`);
+    this.#batch = indices instanceof tfc.Tensor ? indices.shape[0] : indices.length;
     tfc.tidy(() => this.#cache.select(indices instanceof tfc.Tensor ? indices : tfc.tensor1d([...indices], 'int32')));
   }
 
   /** Forgets the sequence and frees what was kept; the next step begins a new one. */
   dispose(): void {
+    this.#batch = null;
     this.#cache.dispose();
   }
 }

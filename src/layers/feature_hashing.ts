@@ -101,7 +101,7 @@ export function hashTokens(tokens: ArrayLike<number> | ArrayLike<string>, args: 
  *
  * Integer tokens must lie within ±(2²⁴ − 1). On cpu, wasm and tensorflow any other number is an error; on webgl and webgpu, which cannot
  * look without a stall, it is not counted. The host's `fit`, `evaluate` and `predict` cut batches by operations that refuse strings: use
- * `fitDataset`, `trainOnBatch` and `model.apply(strings)`, or hash strings beforehand by {@link hashTokens}. A mask is refused: the output
+ * `fitDataset`, `trainOnBatch` and `model.apply(strings)`, or hash strings beforehand by {@link hashTokens}. A mask is not looked at: the output
  * has no positions.
  *
  * When not to use it: with a small known vocabulary, an embedding or a one-hot encoding has no collisions.

@@ -3,7 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, integerAtLeast, POSITIVE } from '../checks.js';
-import { initializerOf, LAYER_OPTIONS, serialized, type Initializer, type InitializerIdentifier, type LayerArgs } from '../host.js';
+import { initializerOf, LAYER_OPTIONS, serialized, variableOf, type Initializer, type InitializerIdentifier, type LayerArgs } from '../host.js';
 
 export interface GroupNormalizationArgs extends LayerArgs {
   /** Groups, of equally many channels each. Integer ≥ 1 that divides the channels; 1 is layer normalisation over the whole sample. Default 32. */
@@ -49,8 +49,8 @@ export class GroupNormalization extends layers.Layer {
   readonly epsilon: number;
   readonly gammaInitializer: Initializer;
   readonly betaInitializer: Initializer;
-  #gamma!: LayerVariable;
-  #beta!: LayerVariable;
+  gamma: LayerVariable | null = null;
+  beta: LayerVariable | null = null;
 
   constructor(args: GroupNormalizationArgs = {}) {
     super(args);
@@ -67,8 +67,8 @@ export class GroupNormalization extends layers.Layer {
     const who = `GroupNormalization '${this.name}'`;
     if (typeof channels !== 'number' || inputShape.length < 2) throw new Error(`${who}: expected one input [batch, …, channels] with a known number of channels, got [${inputShape.map((n) => n ?? 'null').join(', ')}].`);
     if (channels % this.groups !== 0) throw new Error(`${who}: groups must divide the ${channels} channels of the input, got ${this.groups}. Use groups: 1 to normalise over all of them.`);
-    this.#gamma = this.addWeight('gamma', [channels], 'float32', this.gammaInitializer);
-    this.#beta = this.addWeight('beta', [channels], 'float32', this.betaInitializer);
+    this.gamma = this.addWeight('gamma', [channels], 'float32', this.gammaInitializer);
+    this.beta = this.addWeight('beta', [channels], 'float32', this.betaInitializer);
     super.build(inputShape);
   }
 
@@ -76,7 +76,7 @@ export class GroupNormalization extends layers.Layer {
     return tfc.tidy(() => {
       this.invokeCallHook(inputs, kwargs);
       const x = Array.isArray(inputs) ? inputs[0] : inputs;
-      return tfc.add(tfc.mul(normalizedGroups(x, this.groups, this.epsilon), this.#gamma.read()), this.#beta.read());
+      return tfc.add(tfc.mul(normalizedGroups(x, this.groups, this.epsilon), variableOf(this.gamma!)), variableOf(this.beta!));
     });
   }
 

@@ -44,7 +44,7 @@ const OPTIONS = [
  *
  * Input `[batch, height, width, inputs]` (or `[batch, inputs, height, width]`), output `[batch, height', width', filters]` (or channels
  * first) as of `tf.layers.conv2d`; or `[input, bank]` with a bank from {@link hashedBank}, whose numbers then are the stored weights.
- * A mask is refused, as by the host's convolution.
+ * A mask is not looked at, as by the host's convolution.
  *
  * Costs. Parameters: K + filters. Time: that of a convolution and that of expanding V, which is small beside it. `predict` keeps V until the
  * weights change and the layer is used again, or is disposed of; training keeps nothing.

@@ -12,7 +12,7 @@ export interface PixelShuffleArgs extends LayerArgs {
 
 /**
  * `[batch, h, w, s²·c]` to `[batch, s·h, s·w, c]`: channel (i·s + j)·c + k of a pixel becomes channel k of the pixel i down and j across in its square.
- * Without parameters; a mask is refused. The host's `tf.depthToSpace` has no gradient, this layer has.
+ * Without parameters; a mask is not looked at. The host's `tf.depthToSpace` has no gradient, this layer has.
  *
  * ```js
  * const y = pixelShuffle({scale: 2}).apply(features);

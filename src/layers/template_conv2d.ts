@@ -43,7 +43,7 @@ const LEAVE_OUT = 'Leave coefficientsInitializer out for orthogonal rows.';
  * y = activation(x ∗ W + b), W = Σ_k α_k T_k with the K templates T of a {@link TemplateBank} and coefficients α of this layer's own.
  *
  * Input `[batch, height, width, channels]` (or channels first) as of `tf.layers.conv2d`, with the bank as `[x, bank]`; or alone, downstream of
- * a bank with `passInput`, in a Sequential too. Output as of `tf.layers.conv2d`. A mask is refused.
+ * a bank with `passInput`, in a Sequential too. Output as of `tf.layers.conv2d`. A mask is not looked at.
  *
  * Costs. Parameters: K + filters, beside the bank's. Time: that of a convolution and K multiplications a kernel weight.
  *

@@ -8,7 +8,7 @@ import { weightedFusion as fused } from './recursion/readout.js';
 
 /**
  * y = Σ_d w_d x_d / Σ_d w_d over inputs x_d of one shape; the weights w start at 1, so that y is at first the mean. One parameter an input.
- * A mask is refused.
+ * A mask is not looked at.
  *
  * ```js
  * const y = weightedFusion().apply([first, second, third]);

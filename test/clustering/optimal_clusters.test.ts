@@ -27,6 +27,11 @@ const distance = (values: Float32Array, centres: ArrayLike<number>): number =>
   values.reduce((sum, w) => sum + Math.min(...Array.from(centres, (c) => (w - c) ** 2)), 0);
 
 describe('optimalClusters', () => {
+  it('takes arrays of floats, and says so of others, which would be sorted as text', () => {
+    expect(Array.from(optimalClusters(Float32Array.of(1, 2, 10, 11, 12), 2).centres)).toEqual([1.5, 11]);
+    expect(() => optimalClusters([1, 2, 10, 11, 12] as never, 2)).toThrow('optimalClusters: expected a Float32Array of values, got [1, 2, 10, 11, 12]. Use Float32Array.from(values).');
+  });
+
   it('finds by hand what is plain', () => {
     const { centres, counts, error } = optimalClusters(Float32Array.of(11, 1, 10, 2, 12), 2);
     expect([...centres]).toEqual([1.5, 11]);

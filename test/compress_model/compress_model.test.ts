@@ -125,6 +125,12 @@ describe('compressModel without data', () => {
     for (let c = 0; c < 8; c++) expect(new Set(now.filter((_, i) => i % 8 === c)).size).toBe(4);
   });
 
+  it('refuses to skip what is not there', async () => {
+    for (const skip of [['zz'], ['a', 'b*c']]) {
+      await expect(compressModel(network(), { bits: 2, skip })).rejects.toThrow(`compressModel: skip: no weight or layer is named '${skip.at(-1)}'. Weights: a/kernel, `);
+    }
+  });
+
   it('leaves alone what is skipped, by name of the weight, of the layer, or pattern', async () => {
     for (const skip of [['a/kernel'], ['a'], ['*a*']]) {
       const { report, artifacts } = await compressModel(network(), { bits: 2, skip });

@@ -294,6 +294,13 @@ describe('compressed', () => {
     expect(() => compressed('')).toThrow(/the target must be a path/);
   });
 
+  it('strips regularizers and constraints also from the options of a layer’s parts, and keys of those names nowhere else', () => {
+    const part = { kernel_size: 3, kernel_regularizer: { class_name: 'L2', config: { l2: 1 } }, kernel_constraint: { class_name: 'NonNeg', config: {} }, kernel_initializer: 'zeros' };
+    const model = { own_regularizer: 'mine', class_name: 'Sequential', config: { layers: [{ class_name: 'RecursiveConv', config: { block: [part], head: part } }] } };
+    const bare = { ...part, kernel_regularizer: null, kernel_constraint: null };
+    expect(stripTopology(model)).toEqual({ ...model, config: { layers: [{ class_name: 'RecursiveConv', config: { block: [bare], head: bare } }] } });
+  });
+
   it('strips initializers only from layers that have defaults for them', () => {
     const layer = (class_name: string): object => ({
       class_name,

@@ -93,6 +93,15 @@ describe('artefacts that cannot be written', () => {
   });
 });
 
+describe('encodeModelArtifacts', () => {
+  it('refuses what are no artefacts', () => {
+    const given = (artifacts: unknown) => () => encodeModelArtifacts(artifacts as never);
+    expect(given(Promise.resolve({}))).toThrow('encodeModelArtifacts: expected model artefacts, got a Promise. Await it first.');
+    expect(given({ save() {} })).toThrow('expected model artefacts, with modelTopology or weightSpecs, got Object. Save the model into an IOHandler, whose save(artifacts) gets them.');
+    for (const [wrong, got] of [[{}, 'Object'], [null, 'null'], [good, 'Uint8Array'], ['model.json', "'model.json'"]] as const) expect(given(wrong)).toThrow(`with modelTopology or weightSpecs, got ${got}.`);
+  });
+});
+
 describe('decodeModelArtifacts', () => {
   it('refuses what is no array of bytes, and says how to make one', () => {
     expect(decodeModelArtifacts(good)).toEqual(decodeContainer(good));

@@ -104,4 +104,21 @@ describe('cachedDecoding', () => {
     expect(() => cachedDecoding({} as LayersModel)).toThrow('cachedDecoding: expected a tf.LayersModel');
     expect(() => cachedDecoding(model).step(tf.tensor1d([1]))).toThrow('cachedDecoding: expected the next positions [batch, positions, …], got a tensor of shape [1].');
   });
+
+  it('refuses another number of sequences than before, unless they were selected', () => {
+    const { tokens, x } = embedded();
+    const decoding = cachedDecoding(functionalModel({ inputs: tokens, outputs: multiHeadAttention({ numHeads: 2, causal: true }).apply(x) as SymbolicTensor }));
+    const step = (batch: number) => tf.tidy(() => void decoding.step(tf.ones([batch, 1])));
+    expect(() => decoding.select([0])).toThrow('cachedDecoding: select takes indices of the 0 sequences, from 0, got 0.');
+    step(2);
+    expect(() => step(3)).toThrow('cachedDecoding: expected the next positions of 2 sequences, got 3. select(…) leaves some out or repeats them; dispose() begins anew.');
+    expect(() => decoding.select([0, 2])).toThrow('select takes indices of the 2 sequences, from 0, got 2.');
+    decoding.select([1, 0, 1]);
+    step(3);
+    expect(decoding.position).toBe(2);
+    decoding.dispose();
+    step(1);
+    expect(decoding.position).toBe(1);
+    decoding.dispose();
+  });
 });

@@ -9,6 +9,11 @@ import { eigenNet } from '../../src/recipes/eigen_net.js';
 import { lruBlock, lruNet } from '../../src/recipes/lru_net.js';
 import { memNet } from '../../src/recipes/mem_net.js';
 import { rdn } from '../../src/recipes/rdn.js';
+import { deqSchedule } from '../../src/callbacks/deq_schedule.js';
+import { supervisionDecay } from '../../src/callbacks/supervision_decay.js';
+import { temporalConvolutionCell } from '../../src/layers/temporal_convolution_cell.js';
+import { transformerCell } from '../../src/layers/transformer_cell.js';
+import { fixedPointCorrection } from '../../src/losses/fixed_point_correction.js';
 import { expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
 import { onGpu } from '../helpers.js';
 
@@ -133,3 +138,12 @@ describe('recipes for classification', () => {
     expect(() => eigenNet({ maps: 3, layers: 0 })).toThrow('eigenNet: layers must be an integer ≥ 1, got 0.');
   });
 });
+
+describe('options that are not given', () => {
+  it.each<[string, (args: never) => unknown]>([
+    ['lruNet', lruNet], ['lruBlock', lruBlock], ['rdn', rdn], ['eigenNet', eigenNet], ['recursiveSupervision', recursiveSupervision], ['supervisionDecay', supervisionDecay],
+    ['transformerCell', transformerCell], ['temporalConvolutionCell', temporalConvolutionCell], ['deqSchedule', deqSchedule], ['fixedPointCorrection', fixedPointCorrection],
+  ])('%s says so', (name, make) => {
+    for (const [args, got] of [[undefined, 'undefined'], [null, 'null'], [3, '3']] as const) expect(() => make(args as never)).toThrow(`${name}: expected an options object, got ${got}. Options: `);
+  });
+}); // prettier-ignore

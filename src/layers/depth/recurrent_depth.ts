@@ -27,7 +27,7 @@ export interface RecurrentDepthArgs extends LayerArgs {
   pattern?: DepthPattern;
   /** What is added to the state before each step, to tell it apart: `none`, `sinusoidal` or `learned`. Default 'none'. */
   stepSignal?: Signal;
-  /** Whether layer and batch normalisations inside have the same weights at all steps (`shared`) or each its own (`perStep`). Default 'shared'. */
+  /** Whether layer, batch and group normalisations inside have the same weights at all steps (`shared`) or each its own (`perStep`). Default 'shared'. */
   normalization?: 'shared' | 'perStep';
   /** Whether the gradient computes the insides of a step again instead of keeping them: memory of one step instead of all, at one more forward pass. Default false. */
   checkpointing?: boolean;
@@ -133,7 +133,7 @@ export class RecurrentDepth extends OuterLayer {
       this.#signals = this.addWeight('step_signals', [this.steps, width!], 'float32', initializers.randomNormal({ mean: 0, stddev: width! ** -0.5 }));
     }
     if (this.normalization === 'perStep') {
-      if (normalizationsIn(this.innerLayers).length === 0) throw new Error(`${who}: normalization 'perStep' finds no layer or batch normalisation in its layers. Use 'shared'.`);
+      if (normalizationsIn(this.innerLayers).length === 0) throw new Error(`${who}: normalization 'perStep' finds no layer, batch or group normalisation in its layers. Use 'shared'.`);
       this.#normalizations = weightsOfSteps(this.#groups, groupOfSteps(this.pattern, this.steps, this.groups), (name, shape, initializer, regularizer, trainable, constraint) =>
         this.addWeight(name, shape, 'float32', initializer, regularizer ?? undefined, trainable, constraint ?? undefined),
       );

@@ -1,14 +1,15 @@
 /** Normalisation layers with weights of their own at each step in depth, while all other weights are shared. */
 import { LayerVariable } from '@tensorflow/tfjs-layers';
-import { allLayers, withWeights, type Constraint, type Initializer, type Layer, type LayerWeights, type Regularizer } from '../../host.js';
+import { allLayers, initializerOf, withWeights, type Constraint, type Initializer, type Layer, type LayerWeights, type Regularizer } from '../../host.js';
 
+const NORMALIZATIONS = ['LayerNormalization', 'BatchNormalization', 'QuickLayerNormalization', 'GroupNormalization'];
 const PARTS = ['gamma', 'beta', 'movingMean', 'movingVariance'] as const;
 const snake = { gamma: 'gamma', beta: 'beta', movingMean: 'moving_mean', movingVariance: 'moving_variance' };
 
 export type AddWeight = (name: string, shape: (number | null)[], initializer: Initializer, regularizer: Regularizer | null, trainable: boolean, constraint: Constraint | null) => LayerVariable;
 
 export const normalizationsIn = (layers: readonly Layer[]): Layer[] =>
-  allLayers({ layers: [...layers] } as never).filter((layer) => ['LayerNormalization', 'BatchNormalization'].includes(layer.getClassName()));
+  allLayers({ layers: [...layers] } as never).filter((layer) => NORMALIZATIONS.includes(layer.getClassName()));
 
 /** The weights of each step, by group: where a group is met first, its layers' own; afterwards new ones, made with `add`. */
 export function weightsOfSteps(groups: readonly (readonly Layer[])[], groupOf: readonly number[], add: AddWeight): LayerWeights[][] {
@@ -26,7 +27,7 @@ function copies(layer: Layer, step: number, add: AddWeight): Record<string, Laye
     const own = open[part];
     if (!(own instanceof LayerVariable)) continue;
     const option = <T>(suffix: string) => (open[`${part}${suffix}`] ?? null) as T | null;
-    made[part] = add(`${layer.name}_${snake[part]}_${step}`, own.shape, option<Initializer>('Initializer')!, option<Regularizer>('Regularizer'), own.trainable, option<Constraint>('Constraint'));
+    made[part] = add(`${layer.name}_${snake[part]}_${step}`, own.shape, option<Initializer>('Initializer') ?? initializerOf(layer.name, part, part === 'gamma' ? 'ones' : 'zeros'), option<Regularizer>('Regularizer'), own.trainable, option<Constraint>('Constraint'));
   }
   return made;
 }

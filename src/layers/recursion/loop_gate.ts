@@ -75,7 +75,7 @@ export class LoopGate {
     const gates = recursions - 1;
     this.#kernel = owner.add('gate_kernel', [gates, channels, 2], initializerOf(who, 'gate', 'glorotNormal'));
     // At first samples rather go on.
-    this.#bias = owner.add('gate_bias', [gates, 2], { apply: () => tfc.tile(tfc.tensor2d([[0, 1]]), [gates, 1]) } as unknown as Initializer);
+    this.#bias = owner.add('gate_bias', [gates, 2], { apply: () => tfc.tensor2d(Array.from({ length: gates }, () => [0, 1])) } as unknown as Initializer);
   }
 
   /** The decision before recursion `recursion` ≥ 1 for states h: in training as the options say, else hard. */

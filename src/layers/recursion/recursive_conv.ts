@@ -35,7 +35,7 @@ const WHO = 'RecursiveConv';
  * - whether weights are shared at all: `tied`.
  *
  * Input `[batch, …, channels]` with one or two axes of space, channels last; with readout 'memory' more inputs of the same space may follow, earlier
- * memories. Output: one tensor of the same space, and with `everyStep` then the output of each recursion. A mask is refused, as by the host's
+ * memories. Output: one tensor of the same space, and with `everyStep` then the output of each recursion. A mask is not looked at, as by the host's
  * convolution.
  *
  * Costs. Parameters: those of one recursion; of `normalization: 'perRecursion'` and `tied: false`, each times `recursions`. Time: that of as

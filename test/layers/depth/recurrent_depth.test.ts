@@ -5,6 +5,8 @@ import { groupOfSteps } from '../../../src/layers/depth/pattern.js';
 import { sinusoids } from '../../../src/layers/depth/signals.js';
 import { recurrentDepth, type RecurrentDepthArgs } from '../../../src/index.js';
 import { alive, expectNear, saveAndLoad, seeded } from '../../contract/fixtures.js';
+import { groupNormalization } from '../../../src/layers/group_normalization.js';
+import { quickLayerNormalization } from '../../../src/layers/quick_layer_normalization.js';
 import { layerContract } from '../../contract/layer_contract.js';
 
 const dense = (units = 4, name?: string, seed = 1) => layers.dense({ units, activation: 'tanh', kernelInitializer: initializers.glorotNormal({ seed }), name });
@@ -93,6 +95,18 @@ describe('recurrentDepth', () => {
     expectNear('after loading', await values(loaded.predict(seeded([3, 4], 3)) as tf.Tensor), await values(trained.predict(seeded([3, 4], 3)) as tf.Tensor), 1e-6);
   });
 
+  it.each([['quick layer', () => quickLayerNormalization({ name: 'norm' })], ['group', () => groupNormalization({ groups: 2, name: 'norm' })]] as const)('takes %s normalisations as the host’s', async (_, normalization) => {
+    const layer = recurrentDepth({ layers: [dense(4), layers.layerNormalization({ name: 'host' }), normalization()], groups: 1, steps: 3, normalization: 'perStep' });
+    const net = sequential({ layers: [layers.inputLayer({ inputShape: [2, 4] }), layer] });
+    net.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+    expect(layer.countParams()).toBe(20 + 3 * 16);
+    await net.fit(seeded([8, 2, 4], 1), seeded([8, 2, 4], 2), { epochs: 2, verbose: 0 });
+    const gammas = await Promise.all(layer.weights.filter(({ name }) => name.includes('gamma')).map((weight) => values(weight.read())));
+    expect(new Set(gammas.map(String)).size).toBe(6);
+    const loaded = await saveAndLoad(net);
+    expectNear('after loading', await values(loaded.predict(seeded([3, 2, 4], 3)) as tf.Tensor), await values(net.predict(seeded([3, 2, 4], 3)) as tf.Tensor), 1e-6);
+  });
+
   it('trains as the same network written out, with checkpointing as without, and with fewer bytes', async () => {
     const [x, y] = [seeded([16, 8], 1), seeded([16, 8], 2)];
     const trained = async (checkpointing: boolean) => {
@@ -163,7 +177,7 @@ describe('recurrentDepth', () => {
     const same = one();
     expect(() => recurrentDepth({ layers: [same, same] })).toThrow("the layer 'one' is listed twice");
     expect(() => call(recurrentDepth({ layer: dense(3, 'narrow') }), seeded([2, 4], 1))).toThrow(/'narrow' makes \[2, 3\] of a state \[2, 4\]: .* dense layer of 4 units/);
-    expect(() => call(recurrentDepth({ layer: one(), normalization: 'perStep' }), seeded([2, 4], 1))).toThrow(/finds no layer or batch normalisation/);
+    expect(() => call(recurrentDepth({ layer: one(), normalization: 'perStep' }), seeded([2, 4], 1))).toThrow(/finds no layer, batch or group normalisation/);
     const counting = sequential({ layers: [layers.inputLayer({ inputShape: [4] }), recurrentDepth({ layer: layers.batchNormalization(), steps: 2, checkpointing: true })] });
     counting.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
     return expect(counting.trainOnBatch(seeded([2, 4], 1), seeded([2, 4], 2))).rejects.toThrow(/running statistics/);

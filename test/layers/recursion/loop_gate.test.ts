@@ -143,6 +143,17 @@ describe('recursiveConv with a gate', () => {
   });
 });
 
+describe('a layer with gates', () => {
+  it('leaves no tensor behind when it is disposed of', () => {
+    const before = tf.memory().numTensors;
+    const layer = recursiveConv({ kernelSize: 3, recursions: 3, gate: {} });
+    const x = tf.ones([1, 4, 4, 2]);
+    tf.dispose([x, layer.apply(x) as tf.Tensor]);
+    layer.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
 describe('recursiveConv keeps the layer contract: with gates', () =>
   layerContract({
     create: recursiveConv,
