@@ -108,7 +108,15 @@ const SLOT_WEIGHTS: Record<string, string> = {
 };
 const BIAS_SLOTS = ['biasRegularizer', 'gammaRegularizer', 'betaRegularizer'];
 
-export const isBiasSlot = (slot: string): boolean => BIAS_SLOTS.includes(slot);
+export const isBiasSlot = (slot: string): boolean => BIAS_SLOTS.includes(slot) || slot.startsWith('biasRegularizer');
+
+/** A weight of a layer of ours that has several kernels, once it is made, and its regularizer: in `layer.regularizedWeights`, by slot. */
+export interface RegularizedWeight {
+  weight: LayerVariable | null;
+  regularizer: Regularizer | null;
+}
+
+const ownSlots = (layer: Layer): Record<string, RegularizedWeight> => (layer as unknown as { regularizedWeights?: Record<string, RegularizedWeight> }).regularizedWeights ?? {};
 
 type Open = Record<string, unknown>;
 
@@ -177,7 +185,8 @@ const isLayer = (value: unknown): value is Layer => value instanceof tfl.layers.
 /** The regularizer slots of a built layer whose weight exists. */
 export function regularizerSlots(layer: Layer): RegularizerSlot[] {
   const open = layer as unknown as Open;
-  return Object.entries(SLOT_WEIGHTS)
+  const own = Object.entries(ownSlots(layer)).flatMap(([slot, { weight, regularizer }]) => (weight === null ? [] : [{ layer, slot, weight, regularizer }]));
+  const usual = Object.entries(SLOT_WEIGHTS)
     .filter(([slot, weight]) => (slot in open || !isBiasSlot(slot)) && isLayerVariable(open[weight]))
     .map(([slot, weight]) => ({
       layer,
@@ -185,19 +194,24 @@ export function regularizerSlots(layer: Layer): RegularizerSlot[] {
       weight: open[weight] as LayerVariable,
       regularizer: (open[slot] as Regularizer | null | undefined) ?? null,
     }));
+  return [...usual, ...own];
 }
 
 /** What each regularizer slot of a layer names, built or not; of biases and normalisations those that the layer has. */
 export function slotRegularizers(layer: Layer): Map<string, Regularizer | null> {
   const open = layer as unknown as Open;
   const slots = Object.keys(SLOT_WEIGHTS).filter((slot) => slot in open || (!isBiasSlot(slot) && SLOT_WEIGHTS[slot] in open));
-  return new Map(slots.map((slot) => [slot, (open[slot] as Regularizer | null | undefined) ?? null]));
+  const own = Object.entries(ownSlots(layer)).map(([slot, { regularizer }]): [string, Regularizer | null] => [slot, regularizer]);
+  return new Map([...slots.map((slot): [string, Regularizer | null] => [slot, (open[slot] as Regularizer | null | undefined) ?? null]), ...own]);
 }
 
 /** Sets what the layer's config will name in that slot. It does not add or remove a loss. */
 export function setSlotRegularizer({ layer, slot }: Pick<RegularizerSlot, 'layer' | 'slot'>, regularizer: Regularizer | null): void {
   for (const holder of [layer, originals.get(layer)]) {
-    if (holder !== undefined) (holder as unknown as Open)[slot] = regularizer;
+    if (holder === undefined) continue;
+    const own = ownSlots(holder)[slot];
+    if (own === undefined) (holder as unknown as Open)[slot] = regularizer;
+    else own.regularizer = regularizer;
   }
 }
 

@@ -2,7 +2,7 @@
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { layers, type LayersModel, type Shape } from '@tensorflow/tfjs-layers';
 import { describe } from '../../checks.js';
-import { allLayers, type Layer } from '../../host.js';
+import { allLayers, type Layer, type RegularizedWeight } from '../../host.js';
 import { applied, builtFor } from '../outer_layer.js';
 import { ConvolutionUnit, type ConvolutionArgs } from './convolution_unit.js';
 import type { LoopContext, WeightOwner } from './loop_context.js';
@@ -43,12 +43,21 @@ export class Block {
     return `${single ? 'set depthMultiplier to 1, or ' : ''}end the block with a convolution {kernelSize: 1, filters: ${channels}} behind the depthwise one`;
   }
 
+  /** Places of the regularizers of its convolutions, by slot; `copies` of each, or one for all recursions. Before it is built. */
+  regularizedWeights(copies: number | null, prefix: string): Record<string, RegularizedWeight> {
+    return Object.assign({}, ...this.#parts.map((part, i) => (part instanceof ConvolutionUnit ? part.regularizedWeights(copies, this.#suffix(prefix, i)) : {}))) as Record<string, RegularizedWeight>;
+  }
+
+  #suffix(prefix: string, part: number): string {
+    return this.#parts.length === 1 ? prefix : `${prefix}_part${part}`;
+  }
+
   /** @param inputs channels that come in at each recursion. @param space the shape before the channels, batch included. */
   build(owner: WeightOwner, inputs: readonly number[], space: Shape, { tied, prefix }: { tied: boolean; prefix: string }): void {
     let counts = [...inputs];
     this.#parts.forEach((part, i) => {
       if (part instanceof ConvolutionUnit) {
-        part.build(owner, { inputs: counts, tied, axes: space.length - 1, suffix: this.#parts.length === 1 ? prefix : `${prefix}_part${i}` });
+        part.build(owner, { inputs: counts, tied, axes: space.length - 1, suffix: this.#suffix(prefix, i) });
         counts = counts.map((count) => part.channels(count));
       } else {
         if (counts.some((count) => count !== counts[0])) throw new Error(`${this.#who}: with connection 'dense' the block must begin with a convolution {kernelSize, filters, …}, not with the layer '${part.name}'.`);

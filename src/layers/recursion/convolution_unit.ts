@@ -6,7 +6,7 @@ import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '
 import {
   activationOf, constraintOf, initializerOf, initializerOfNth, regularizerOf, variableOf,
   type Activation, type ActivationIdentifier, type Constraint, type ConstraintIdentifier, type Initializer, type InitializerIdentifier,
-  type LayerVariable, type Regularizer, type RegularizerIdentifier,
+  type LayerVariable, type RegularizedWeight, type Regularizer, type RegularizerIdentifier,
 } from '../../host.js'; // prettier-ignore
 import { convolve, depthwiseConvolve, groupedConvolve } from '../../kernels/convolution/index.js';
 import { identityKernel } from './identity_kernel.js';
@@ -83,6 +83,8 @@ export class ConvolutionUnit {
   readonly #initializers: { kernel: Initializer; bias: Initializer };
   readonly #constraints: { kernel: Constraint | null; bias: Constraint | null };
   readonly regularizers: { kernel: Regularizer | null; bias: Regularizer | null };
+  /** Where the regularizers of kernels and biases stand, if not as they were given. */
+  #places: { kernels: RegularizedWeight[]; biases: RegularizedWeight[] } = { kernels: [], biases: [] };
   kernels: LayerVariable[] = [];
   biases: LayerVariable[] = [];
 
@@ -121,6 +123,21 @@ export class ConvolutionUnit {
     return this.#depthMultiplier === null ? (this.#filters ?? inputs) : inputs * this.#depthMultiplier;
   }
 
+  /** A place for the regularizer of each kernel and bias that will be made, by slot: of `copies`, or of one for all recursions where that is null. */
+  regularizedWeights(copies: number | null, suffix: string): Record<string, RegularizedWeight> {
+    if (this.#kernelSize === null) return {};
+    const places = (regularizer: Regularizer | null) => Array.from({ length: copies ?? 1 }, (): RegularizedWeight => ({ weight: null, regularizer }));
+    this.#places = { kernels: places(this.regularizers.kernel), biases: this.#useBias ? places(this.regularizers.bias) : [] };
+    // The host's conversion of configs changes values, too: names with underscores, and capitals behind digits, would not come back.
+    const camel = (name: string) => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+    const slots = (name: string, all: RegularizedWeight[]) => all.map((place, copy) => [camel(`${name}_regularizer${suffix}${copies === null ? '' : `_copy${copy}`}`), place]);
+    return Object.fromEntries([...slots(this.#kernelName, this.#places.kernels), ...slots('bias', this.#places.biases)]) as Record<string, RegularizedWeight>;
+  }
+
+  get #kernelName(): string {
+    return this.#depthMultiplier === null ? 'kernel' : 'depthwise_kernel';
+  }
+
   /** @throws Error if groups do not divide the channels, or if one kernel cannot serve the channels of all recursions. */
   build(owner: WeightOwner, { inputs, tied, axes, suffix }: UnitPlan): void {
     const most = Math.max(...inputs);
@@ -133,16 +150,21 @@ export class ConvolutionUnit {
     if (this.#kernelSize !== null) {
       const counts = tied ? [most] : inputs;
       const named = (name: string, copy: number) => `${name}${suffix}${tied ? '' : `_${copy}`}`;
-      this.kernels = counts.map((count, copy) => this.#addKernel(owner, named(this.#depthMultiplier === null ? 'kernel' : 'depthwise_kernel', copy), count, axes, copy));
-      if (this.#useBias) this.biases = counts.map((_, copy) => owner.add(named('bias', copy), [outputs], this.#initializers.bias, { regularizer: this.regularizers.bias, constraint: this.#constraints.bias }));
+      const placed = (place: RegularizedWeight | undefined, given: Regularizer | null, add: (regularizer: Regularizer | null) => LayerVariable): LayerVariable => {
+        const weight = add(place === undefined ? given : place.regularizer);
+        if (place !== undefined) place.weight = weight;
+        return weight;
+      };
+      this.kernels = counts.map((count, copy) => placed(this.#places.kernels[copy], this.regularizers.kernel, (regularizer) => this.#addKernel(owner, named(this.#kernelName, copy), count, axes, copy, regularizer)));
+      if (this.#useBias) this.biases = counts.map((_, copy) => placed(this.#places.biases[copy], this.regularizers.bias, (regularizer) => owner.add(named('bias', copy), [outputs], this.#initializers.bias, { regularizer, constraint: this.#constraints.bias })));
     }
     this.#normalization?.build(owner, suffix, this.#preActivation ? most : outputs, inputs.length);
   }
 
-  #addKernel(owner: WeightOwner, name: string, inputs: number, axes: number, copy: number): LayerVariable {
+  #addKernel(owner: WeightOwner, name: string, inputs: number, axes: number, copy: number, regularizer: Regularizer | null): LayerVariable {
     const space = this.#kernelSize!.slice(0, axes);
     const shape = this.#depthMultiplier === null ? [...space, inputs / this.#groups, this.channels(inputs)] : [...space, inputs, this.#depthMultiplier];
-    const options = { regularizer: this.regularizers.kernel, constraint: this.#constraints.kernel };
+    const options = { regularizer, constraint: this.#constraints.kernel };
     if (this.#initializers.kernel.getClassName() !== 'Identity') return owner.add(name, shape, initializerOfNth(this.#initializers.kernel, copy), options);
     // The host's identity makes square matrices only.
     const gain = this.#initializers.kernel.getConfig()['gain'] as number;

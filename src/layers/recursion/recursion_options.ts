@@ -4,6 +4,7 @@ import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtL
 import { activationOf, LAYER_OPTIONS, revivedLayer, serialized, type Activation, type ActivationIdentifier, type Layer, type LayerArgs } from '../../host.js';
 import { isLayerPart, type BlockPart } from './block.js';
 import { checkShuffle, type ShuffleOptions } from './channels.js';
+import type { InnerRegularizer } from '../inner_regularizers.js';
 import { CONNECTIONS, type Connection } from './connection.js';
 import { CONVOLUTION_OPTIONS, type ConvolutionArgs } from './convolution_unit.js';
 import { checkGate, type GateArgs } from './loop_gate.js';
@@ -34,6 +35,8 @@ export interface RecursiveConvArgs extends LayerArgs, ConvolutionArgs {
   gate?: GateArgs | null;
   /** Computes the insides of recursions again in the gradient instead of keeping them: memory grows with √recursions, but for states that all come out; time by a third. Default false. */
   checkpoint?: boolean;
+  /** Only in saved configs: regularizers put on later, of all convolutions but a single one. */
+  innerRegularizers?: InnerRegularizer[] | null;
 }
 
 const OWN = ['recursions', 'block', 'tied', 'connection', 'stateActivation', 'shuffle', 'head', 'readout', 'fusion', 'everyStep', 'gate', 'checkpoint'] as const;
@@ -56,7 +59,7 @@ export interface RecursionOptions {
 /** @throws Error for options that are unknown, out of range or do not go together. */
 export function checkRecursion(who: string, args: RecursiveConvArgs): RecursionOptions {
   if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected an options object with recursions, got ${describe(args)}.`);
-  checkKeys(who, args, [...OWN, ...CONVOLUTION_OPTIONS, ...LAYER_OPTIONS]);
+  checkKeys(who, args, [...OWN, 'innerRegularizers', ...CONVOLUTION_OPTIONS, ...LAYER_OPTIONS]);
   const recursions = checkNumber(who, 'recursions', args.recursions, integerAtLeast(1));
   const single = givenOf(args, CONVOLUTION_OPTIONS) as ConvolutionArgs;
   if (args.block !== undefined && Object.keys(single).length > 0) {

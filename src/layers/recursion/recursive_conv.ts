@@ -8,7 +8,8 @@ import type { Scalar, serialization, Tensor, Tensor1D } from '@tensorflow/tfjs-c
 import type { layers, Shape } from '@tensorflow/tfjs-layers';
 import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
 import { shownShape } from '../../checks.js';
-import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type Regularizer } from '../../host.js';
+import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type RegularizedWeight, type Regularizer } from '../../host.js';
+import { InnerRegularizers } from '../inner_regularizers.js';
 import { OuterLayer, shapeList } from '../outer_layer.js';
 import { RepeatedCalls } from '../repeated_calls.js';
 import { Block } from './block.js';
@@ -75,6 +76,8 @@ export class RecursiveConv extends OuterLayer {
   bias: LayerVariable | null = null;
   kernelRegularizer: Regularizer | null = null;
   biasRegularizer: Regularizer | null = null;
+  /** Of all other convolutions: those of a block, a head and a fusion, and those of each recursion. */
+  readonly regularizedWeights: Record<string, RegularizedWeight>;
   /** Whether {@link gradientNorms} are noted. */
   watchesGradients = false;
   /** Of the last call: fewer than `recursions` where all samples of a batch left early. */
@@ -86,6 +89,7 @@ export class RecursiveConv extends OuterLayer {
   #fusion: Block | null = null;
   readonly #gate: LoopGate | null;
   readonly #norms: GradientNorms;
+  readonly #regularizers: InnerRegularizers;
   readonly #calls = new RepeatedCalls();
   #stepWeights: LayerVariable | null = null;
   /** Those that the recursions use. */
@@ -101,13 +105,22 @@ export class RecursiveConv extends OuterLayer {
     this.recursions = recursions;
     this.#block = new Block(args.block === undefined ? WHO : `${WHO}: block`, block);
     this.#head = head && new Block(`${WHO}: head`, head);
-    if (fusion !== null) new Block(`${WHO}: fusion`, [fusion]); // its errors now, not when the channels are known
+    // Its errors now; it is made anew when the channels are known.
+    const fusing = fusion && new Block(`${WHO}: fusion`, [fusion]);
     this.#gate = gate && new LoopGate(gate);
     this.#norms = new GradientNorms(recursions);
     if (this.#isSingle) {
       const { kernel, bias } = this.#block.units[0].regularizers;
       [this.kernelRegularizer, this.biasRegularizer] = [kernel, bias];
     }
+    this.regularizedWeights = {
+      ...(this.#isSingle ? {} : this.#block.regularizedWeights(this.#options.tied ? null : recursions, '')),
+      ...this.#head?.regularizedWeights(null, '_head'),
+      ...fusing?.regularizedWeights(null, '_fusion'),
+    };
+    this.#regularizers = new InnerRegularizers(WHO, args.innerRegularizers);
+    // Under a name that no renaming of the layer changes.
+    this.#regularizers.give([{ name: 'weights', regularizedWeights: this.regularizedWeights } as unknown as layers.Layer]);
   }
 
   get #isSingle(): boolean {
@@ -126,6 +139,10 @@ export class RecursiveConv extends OuterLayer {
     if (fusion !== null) {
       const seen = recursions * outputs + inputs + memories;
       this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
+      for (const [slot, place] of Object.entries(this.#fusion.regularizedWeights(null, '_fusion'))) {
+        place.regularizer = this.regularizedWeights[slot].regularizer;
+        this.regularizedWeights[slot] = place;
+      }
       this.#fusion.build(owner, [seen], space, { tied: true, prefix: '_fusion' });
     }
     if (this.#gate !== null && this.#gate.options.cost > 0) this.addLoss(() => this.#takeCost());
@@ -250,7 +267,8 @@ export class RecursiveConv extends OuterLayer {
     // A regularizer that was attached later.
     if (this.#isSingle && this.kernelRegularizer !== null) config['kernelRegularizer'] = serialized(this.kernelRegularizer);
     if (this.#isSingle && this.biasRegularizer !== null) config['biasRegularizer'] = serialized(this.biasRegularizer);
-    return config;
+    const others = this.#regularizers.config();
+    return others === null ? config : { ...config, innerRegularizers: others };
   }
 
   /** @nocollapse */
