@@ -77,7 +77,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       .option('--data <files...>', 'retrain on samples: inputs, then targets, one file each (.npy, IDX, .csv, .json; class numbers are taken), or a .csv with --target')
       .option('--target <column>', 'name or number of the column of a table that is the target')
       .option('--validation <files...>', 'held-out samples, as --data (default: a part of --data)')
-      .option('--hold-out <share>', 'part of --data that is held out', number, 0.2)
+      .option('--hold-out <share>', 'part of --data that is held out (default 0.2)', number)
       .option('--divide <x>', 'divide inputs by this, e.g. 255 for bytes', number)
       .addOption(new Option('--retrain <how>', 'softSharing, which decides on the size itself (default), or clusters: values of the codebooks (default with --bits, --ratio, --max-error)').choices(['softSharing', 'clusters']))
       .option('--epochs <n>', 'of soft weight sharing (default 40), or at most of fine-tuning (default 10)', count)

@@ -18,7 +18,6 @@ import { trainingData, type DataFlags } from './training_data.js';
 export type LoadPackage = () => Promise<Pick<typeof Package, 'compressModel' | 'registerMissingKernels'>>;
 
 export interface RetrainFlags extends Partial<DataFlags> {
-  holdOut: number;
   seed: number;
   retrain?: 'softSharing' | 'clusters';
   loss?: string;
@@ -34,7 +33,7 @@ export interface RetrainFlags extends Partial<DataFlags> {
 }
 
 /** What has a say only with data. */
-const WITH_DATA = ['validation', 'target', 'divide', 'retrain', 'loss', 'metric', 'epochs', 'patience', 'batchSize', 'learningRate', 'aggregation', 'straightThrough', 'tau'] as const;
+const WITH_DATA = ['validation', 'target', 'divide', 'retrain', 'loss', 'metric', 'epochs', 'patience', 'batchSize', 'learningRate', 'aggregation', 'straightThrough', 'tau', 'holdOut'] as const;
 
 /** @throws Error if an option that only retraining has is given without data. */
 export function checkWithoutData(flags: RetrainFlags): void {
@@ -58,6 +57,7 @@ export async function retrain(opened: OpenedModel, options: CompressionOptions, 
   const { data, validationData, classes } = samples;
   const sized = options.bits !== undefined || options.ratio !== undefined || options.maxError !== undefined;
   const method = flags.retrain ?? (sized ? 'clusters' : 'softSharing');
+  if (method === 'clusters' && flags.tau !== undefined) throw new Error('--tau has a say in soft weight sharing only, not where the values of codebooks are fine-tuned. Leave it out, or leave out --bits, --ratio, --max-error and --retrain clusters.');
   const metric = flags.metric ?? (classes.every(Boolean) ? 'accuracy' : 'loss');
   const given = {
     epochs: method === 'softSharing' ? flags.epochs : undefined,

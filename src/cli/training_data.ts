@@ -13,7 +13,8 @@ export interface DataFlags {
   target?: string;
   /** Inputs are divided by this. */
   divide?: number;
-  holdOut: number;
+  /** Share of `data` that is held out without `validation`. Default 0.2. */
+  holdOut?: number;
   seed: number;
 }
 
@@ -40,8 +41,9 @@ export async function trainingData(model: LayersModel, flags: DataFlags): Promis
   else {
     const samples = inputs[0].shape[0];
     const order = shuffled(samples, flags.seed);
-    const held = Math.round(samples * flags.holdOut);
-    if (held < 1 || held >= samples) throw new Error(`of ${samples} samples none would be left to train on, or to hold out (--hold-out ${flags.holdOut}). Give more, or --validation.`);
+    const share = flags.holdOut ?? 0.2;
+    const held = Math.round(samples * share);
+    if (held < 1 || held >= samples) throw new Error(`of ${samples} samples none would be left to train on, or to hold out (--hold-out ${share}). Give more, or --validation.`);
     const part = (rows: number[]): Pair => tensors([inputs.map((array) => take(array, rows)), targets.map((array) => take(array, rows))]);
     parts = [part(order.slice(held)), part(order.slice(0, held))];
   }

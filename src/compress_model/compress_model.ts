@@ -110,13 +110,15 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     const untouched = clusters === null ? copy : await loadCopy(await collect(original), 'retraining');
     const before = await evaluateBefore(untouched, training);
     if (untouched !== copy) free(untouched);
-    if (clusters === null) await shareSoftly(copy, training, options);
+    const warnings = clusters === null ? await shareSoftly(copy, training, options) : [];
     const tuned = await fineTune(copy, training, options);
     const source = await mergeIfRounded(deploymentSource(memorySource(await modelArtifacts(copy))), options);
     // Shared values are taken as they are; what has too many is no codebook.
     const shared = await sharedNames(source);
     const lossless = { ...options, bits: 8, ratio: null, maxError: null, method: 'kMeans', perChannel: false, initialization: 'optimal', skip: (name: string) => options.skip(name) || !shared.has(name) } as const;
-    return finish(await compressSource(source, lossless), { method, monitor: training.monitor, before, ...tuned });
+    const packed = await compressSource(source, lossless);
+    packed.report.warnings.unshift(...warnings);
+    return finish(packed, { method, monitor: training.monitor, before, ...tuned });
   } finally {
     free(copy);
   }

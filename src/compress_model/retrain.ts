@@ -51,8 +51,8 @@ export async function evaluateBefore(model: tfl.LayersModel, args: ResolvedRetra
   return evaluate(model, args);
 }
 
-/** Retrains with a mixture prior on every kernel that is not skipped, and quantises. */
-export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraining, { skip, onProgress }: ResolvedOptions): Promise<void> {
+/** Retrains with a mixture prior on every kernel that is not skipped, and quantises. Returns what to warn of. */
+export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraining, { skip, onProgress }: ResolvedOptions): Promise<string[]> {
   const [x, y] = args.data;
   const layers = allLayers(model).filter((layer) => regularizerSlots(layer).some(({ layer: owner }) => owner === layer) && !skip(layer.name)).map(({ name }) => name);
   const prior = gmmPrior({ trainingExamples: [x].flat()[0].shape[0], tau: 2e-2, ...args.prior });
@@ -61,6 +61,9 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
   const quantization = klMergeQuantization({ prior, verbose: false });
   await model.fit(x, y, { epochs: args.epochs, batchSize: args.batchSize, verbose: 0, callbacks: [quantization, progress(onProgress, 0.1, 0.5, args.epochs)] });
   detachRegularizer(model, prior);
+  const { converged, relativeDistance } = quantization.report!;
+  if (converged) return [];
+  return [`soft weight sharing moved the weights by ${(100 * relativeDistance).toFixed(0)} % of their norm when they took their values: the mixture had not converged. Give more epochs, or a larger tau of the prior where weights did not gather, a smaller one where all became 0.`];
 }
 
 /** Trains the shared values, and what is not shared, keeping the best epoch. The model is quantised already. */

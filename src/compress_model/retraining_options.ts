@@ -57,6 +57,8 @@ export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
     if (!Array.isArray(args[option]) || args[option].length !== 2) throw new Error(`${who}: ${option} must be [inputs, targets], got ${describe(args[option])}.`);
   }
   if (args.loss === undefined) throw new Error(`${who}: loss is missing. Give the one that the model was trained with, as for model.compile.`);
+  const idle = args.method === 'clusters' ? (['prior', 'learningRate'] as const).find((option) => args[option] !== undefined) : undefined;
+  if (idle !== undefined) throw new Error(`${who}: ${idle} has a say in soft weight sharing only, got method 'clusters'. ${idle === 'learningRate' ? 'Give fineTuneRate, or leave it out' : 'Leave it out'}.`);
   const integer = (option: 'epochs' | 'fineTuneEpochs' | 'patience' | 'batchSize', value: number, least: number): number => checkNumber(who, option, args[option] ?? value, integerAtLeast(least));
   return {
     ...args,

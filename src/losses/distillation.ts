@@ -65,7 +65,7 @@ function parted(targets: Tensor, predictions: Tensor): Parts {
 }
 
 function labelCrossEntropy({ labels, areIntegers }: Parts, logits: Tensor): Tensor {
-  if (areIntegers) return meanable(sparseProblem(`${WHO}: labels`, labels, logits), CROSS_ENTROPY);
+  if (areIntegers) return meanable(sparseProblem(`${WHO}: labels`, labels, logits, { paddable: false }), CROSS_ENTROPY);
   return tfc.neg(tfc.sum(tfc.mul(labels, tfc.logSoftmax(logits)), -1));
 }
 

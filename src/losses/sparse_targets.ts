@@ -51,7 +51,7 @@ export interface SparseProblem {
  * how many there are.
  * @throws Error if the shapes do not fit, or (on cpu, wasm and tensorflow; elsewhere such rows weigh 0) a target is no class.
  */
-export function sparseProblem(who: string, targets: Tensor, predictions: Tensor, { ignore, classes }: { ignore?: number; classes?: number } = {}): SparseProblem {
+export function sparseProblem(who: string, targets: Tensor, predictions: Tensor, { ignore, classes, paddable = true }: { ignore?: number; classes?: number; paddable?: boolean } = {}): SparseProblem {
   const shape = predictions.shape.slice(0, -1);
   const width = predictions.shape.at(-1) ?? 0;
   const count = classes ?? width;
@@ -61,7 +61,7 @@ export function sparseProblem(who: string, targets: Tensor, predictions: Tensor,
     throw new Error(`${who}: for predictions [${predictions.shape.join(', ')}] targets must be integers of shape [${[...shape, 1].join(', ')}], got [${targets.shape.join(', ')}].${hint}`);
   }
   const rows = shape.reduce((product, length) => product * length, 1);
-  const attrs = { count, who: `${who}: targets`, fix: `There are ${count} classes; for padding give ignore: the number that marks it.` };
+  const attrs = { count, who: `${who}: targets`, fix: `There are ${count} classes${paddable ? '; for padding give ignore: the number that marks it' : ', numbered from 0'}.` };
   const ids = tokenIds(tfc.reshape(targets, [rows]), ignore === undefined ? attrs : { ...attrs, ignore }) as Tensor1D;
   const logits = tfc.reshape(predictions, [rows, width]) as Tensor2D;
   if (ignore === undefined && areTokensChecked()) return { logits, targets: ids, weights: null, shape };

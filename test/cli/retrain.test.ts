@@ -156,6 +156,8 @@ describe('compress --data', () => {
     expect(await fails(model, '--data', x, y, '--ratio', '4', '--retrain', 'softSharing')).toMatch(/ratio has no say in retraining by soft weight sharing/);
     expect(await fails(model, '--data', x, y, '--measure')).toMatch(/with --data outputs are measured on its inputs/);
     expect(await fails(model, '--epochs', '4')).toMatch(/--epochs has a say only in retraining\. Give --data/);
+    expect(await fails(model, '--hold-out', '0.3')).toMatch(/--hold-out has a say only in retraining/);
+    expect(await fails(model, '--data', x, y, '--bits', '2', '--tau', '0.1')).toMatch(/--tau has a say in soft weight sharing only/);
     expect(await fails(model, '--straight-through')).toMatch(/--straight-through has a say only in retraining/);
     expect(await fails(at('price'), '--data', at('table.csv'), '--target', 'cost', '--bits', '2')).toMatch(/has no column 'cost'\. It has a, price, b, squared, c/);
     expect(await fails(at('price'), '--data', at('table.csv'), '--target', 'price', '--bits', '2')).toMatch(/the loss is not known: .* Give --loss/);

@@ -2,7 +2,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compressModel, decodeModelArtifacts, type RetrainingArgs } from '../../src/index.js';
+import { compressModel, decodeModelArtifacts, drrn, type RetrainingArgs } from '../../src/index.js';
+import { seeded } from '../contract/fixtures.js';
 import { onGpu, seededNormal } from '../helpers.js';
 
 const SAMPLES = 96;
@@ -93,6 +94,22 @@ describe('compressModel with data', () => {
     expect(new Set((await loaded(artifacts)).values[2]).size).toBe(10);
   });
 
+  it('warns where the weights had not gathered', async () => {
+    const { report } = await compressModel(model, { retraining: retraining({ epochs: 1, learningRate: 1e-6, prior: { components: 3, tau: 1e-6 } }) });
+    expect(report.warnings[0]).toMatch(/^soft weight sharing moved the weights by \d+ % of their norm when they took their values: the mixture had not converged\. Give more epochs, or a larger tau/);
+  });
+
+  it('shares the kernels of a recursive network softly, those inside of its recursion too', async () => {
+    const recursive = drrn({ filters: 4, units: 2 });
+    const pair: [tf.Tensor, tf.Tensor] = [seeded([8, 5, 5, 1], 1), seeded([8, 5, 5, 1], 2)];
+    const { report } = await compressModel(recursive, { retraining: { data: pair, validationData: pair, loss: 'meanSquaredError', epochs: 2, fineTuneEpochs: 0, prior: { components: 4 } } });
+    const kernels = report.weights.filter(({ name }) => name.includes('kernel'));
+    expect(kernels.length).toBeGreaterThan(3);
+    for (const { name, treatment, values } of kernels) expect([name, treatment === 'kept', values > 0 && values <= 4]).toEqual([name, false, true]);
+    tf.dispose(pair);
+    recursive.dispose();
+  });
+
   it('measures sensitivity on given inputs, without a change to the model', async () => {
     const before = await weightsOf(model);
     const { report } = await compressModel(model, { maxError: 0.2, inputs: data[0] });
@@ -107,6 +124,8 @@ describe('compressModel with data', () => {
     await expect(attempt({ data: data[0] as never })).rejects.toThrow('compressModel: retraining: data must be [inputs, targets]');
     await expect(attempt({ monitor: 'acc' })).rejects.toThrow("retraining: monitor 'acc' is none of loss. Name it in metrics");
     await expect(attempt({}, { ratio: 10 })).rejects.toThrow('ratio has no say in retraining by soft weight sharing');
+    await expect(attempt({ method: 'clusters', prior: { tau: 0.1 } }, { bits: 2 })).rejects.toThrow("retraining: prior has a say in soft weight sharing only, got method 'clusters'. Leave it out.");
+    await expect(attempt({ method: 'clusters', learningRate: 1e-3 }, { bits: 2 })).rejects.toThrow("learningRate has a say in soft weight sharing only, got method 'clusters'. Give fineTuneRate, or leave it out.");
     await expect(attempt({ epoch: 3 } as never)).rejects.toThrow("compressModel: retraining: unknown option 'epoch'. Did you mean 'epochs'?");
     const graph = { modelTopology: { node: [] }, weightSpecs: [], weightData: new ArrayBuffer(0) };
     await expect(compressModel(graph, { inputs: data[0] })).rejects.toThrow('inputs needs a model of layers; of a graph model only the weights are compressed.');
