@@ -247,7 +247,9 @@ export class RowTying extends tfl.Callback {
     if (broken < 0) this.#targets.forEach(({ shared }, t) => (shared.values = stepped[t]));
     // With a broken step, values of before: the shared rows can still be put back.
     this.#targets.forEach(write);
-    if (broken >= 0) throw new Error(`${WHO}: a shared row of layer '${this.#targets[broken].layer.name}' is not finite after a step. The shared rows were put back. Lower the learning rate or look for NaN in the data.`);
+    if (broken < 0) return;
+    await this.onTrainEnd();
+    throw new Error(`${WHO}: a shared row of layer '${this.#targets[broken].layer.name}' is not finite after a step. The shared rows were put back. Lower the learning rate or look for NaN in the data.`);
   }
 }
 

@@ -195,6 +195,7 @@ export class SharedValues extends tfl.Callback {
       tensor.dispose();
     });
     if (broken >= 0) {
+      this.#endSharing();
       throw new Error(`${WHO}: a shared value (${this.#shared.values[broken]}) became ${values[broken]} in a step. The shared weights were put back. Lower the learning rate or look for NaN in the data.`);
     }
     this.#shared = { ...this.#shared, values };
