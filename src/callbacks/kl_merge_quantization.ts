@@ -11,7 +11,7 @@ import { addForgottenLosses } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
 import { tellDataLoss } from './data_loss.js';
 import { chooseHeld, HeldWeights } from './held_weights.js';
-import { checkNotQuantized, checkSchedule } from './quantization_checks.js';
+import { checkNotQuantized, checkSchedule, checkTrained, warnOfLateParts } from './quantization_checks.js';
 import { tellReport, type QuantizationReport } from './quantization_report.js';
 import { governedBy, quantizationTargets, type QuantizationTargets } from './quantization_targets.js';
 import { mergeMixture, quantizeWeights, type MergedMixture, type QuantizationOptions, type QuantizedWeights } from './quantize_weights.js';
@@ -198,7 +198,10 @@ export class KLMergeQuantization extends tfl.Callback {
     const guard = this.#guard!;
     try {
       if (!(await guard.isFinite())) await this.#stop('at the end of training');
-      if (this.#args.quantizeAtEnd ?? true) await this.quantize();
+      if (this.#args.quantizeAtEnd ?? true) {
+        warnOfLateParts(WHO, this.#args.incremental ?? [], this.#epoch);
+        await this.quantize();
+      }
     } finally {
       this.#guard = null;
       guard.dispose();
@@ -218,9 +221,7 @@ export class KLMergeQuantization extends tfl.Callback {
     }; // prettier-ignore
     const plans = await this.#propose(model);
     for (const { prior, targets, arrays } of plans) {
-      if (prior.steps === 0) {
-        throw new Error(`${WHO}: the mixture of gmmPrior '${prior.name}' was never trained. Run model.fit with this callback before quantize().`);
-      }
+      checkTrained(WHO, prior);
       const broken = arrays.findIndex((array) => !array.every(Number.isFinite));
       if (broken >= 0) throw new Error(`${WHO}: the weights of layer '${targets[broken].layer.name}' (${targets[broken].weight.originalName}) are not finite. Train them again, or put good ones back, before quantising.`);
       checkNotQuantized(WHO, prior, arrays);

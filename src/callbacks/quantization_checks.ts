@@ -1,5 +1,6 @@
 /** Checks of what is to be quantised, and when. */
 import type { GmmPrior } from '../regularizers/gmm_prior.js';
+import { CALIBRATION_STEPS } from '../regularizers/prior_strength.js';
 
 /** @throws Error unless `schedule` is pairs [epoch, share], both increasing, with shares in [0, 1). */
 export function checkSchedule(who: string, schedule: unknown): void {
@@ -14,6 +15,20 @@ export function checkSchedule(who: string, schedule: unknown): void {
   if (!valid) {
     throw new Error(`${who}: incremental must be pairs [epoch, share] with increasing epochs (integers ≥ 0) and increasing shares in [0, 1), e.g. [[30, 0], [35, 0.5]], got ${JSON.stringify(schedule)}.`);
   }
+}
+
+/** Says which parts of an incremental schedule were not reached by the end of training. */
+export function warnOfLateParts(who: string, schedule: readonly (readonly [epoch: number, share: number])[], epoch: number): void {
+  const late = schedule.filter(([from]) => from > epoch);
+  if (late.length === 0) return;
+  const parts = late.length === 1 ? 'a part' : `${late.length} parts`;
+  console.warn(`${who}: training ended with epoch ${epoch}, before ${parts} of incremental (the next from epoch ${late[0][0]}): what was not held yet is quantised at once. Train longer, or give earlier epochs, counted from 0.`);
+}
+
+/** @throws Error if the mixture took no step, or τ is still being found: the weights have not seen the prior. */
+export function checkTrained(who: string, prior: GmmPrior): void {
+  if (prior.mixture === null || prior.steps === 0) throw new Error(`${who}: the mixture of gmmPrior '${prior.name}' was never trained. Run model.fit with this callback before quantize().`);
+  if (Number.isNaN(prior.tau)) throw new Error(`${who}: training ended before gmmPrior '${prior.name}' had found its tau, so that the weights have not gathered. Train longer (it takes ${CALIBRATION_STEPS} batches), or give tau as a number.`);
 }
 
 /** @throws Error if the weights take no more values than the mixture has components. */

@@ -39,8 +39,18 @@ export class SupervisionDecay extends tfl.Callback {
       to: checkNumber(WHO, 'to', args.to ?? 0, SHARE),
     };
     // The host unbinds the methods of callbacks that stand beside plain objects.
+    this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onEpochBegin = this.onEpochBegin.bind(this);
     this.onEpochEnd = this.onEpochEnd.bind(this);
+  }
+
+  override async onTrainBegin(): Promise<void> {
+    // Undefined where the host hands over no model, beside plain objects.
+    const model = this.model as tfl.LayersModel | undefined;
+    const losses: unknown[] = typeof model?.loss === 'object' ? Object.values(model.loss) : [model?.loss];
+    if (model && !losses.some((loss) => this.#args.supervision.losses.includes(loss as never))) {
+      console.warn(`${WHO}: the model was not compiled with the losses of this supervision; unless they are inside of its own, α changes nothing. Compile with {loss: supervision.losses}.`);
+    }
   }
 
   override async onEpochBegin(epoch: number): Promise<void> {

@@ -102,8 +102,15 @@ function inputTensor({ shape, values }: NumberArray, { name, shape: wanted, dtyp
 
 function targetTensor({ shape, values }: NumberArray, { name, shape: wanted }: Described, classes: boolean): tfc.Tensor {
   if (classes) return tfc.tidy(() => tfc.cast(tfc.oneHot(tfc.tensor1d(Int32Array.from(values), 'int32'), wanted.at(-1)!), 'float32'));
-  if (perSample(shape) !== perSample(wanted)) throw new Error(`targets have the shape ${shown([null, ...shape.slice(1)])}, the output '${name}' has ${shown(wanted)}. Class numbers from 0 are taken too, one a sample.`);
+  if (perSample(shape) !== perSample(wanted)) throw new Error(`targets have the shape ${shown([null, ...shape.slice(1)])}, the output '${name}' has ${shown(wanted)}. ${classAdvice(shape, values, wanted)}`);
   return tfc.tensor(values, [shape[0], ...(wanted.slice(1) as number[])]);
+}
+
+function classAdvice(shape: readonly number[], values: NumberArray['values'], wanted: readonly (number | null)[]): string {
+  const classes = wanted.at(-1) ?? 1;
+  const wrong = values.find((value) => !Number.isInteger(value) || value < 0 || value >= classes);
+  if (perSample(shape) !== 1 || wrong === undefined) return 'Class numbers from 0 are taken too, one a sample.';
+  return `One number a sample is taken as its class, from 0 to ${classes - 1}, and there is a ${wrong}.`;
 }
 
 function take({ shape, values }: NumberArray, rows: readonly number[]): NumberArray {

@@ -12,6 +12,8 @@ const SHARD_BYTES = 4 * 2 ** 20;
 
 /** The file that `out` means. @throws Error if it is part of the input, or exists and `force` is not given. */
 export function checkFileTarget(out: string, inputs: readonly string[], force: boolean): string {
+  // A path without the suffix means a directory.
+  if (fileAt(out) !== out && existsSync(out) && readdirOrNull(out) === null) throw new Error(`'${out}' is a file; a compressed model is a file that ends in .tfws, or model.tfws in a directory of the name given.`);
   return checkTarget(fileAt(out), inputs, force);
 }
 

@@ -45,7 +45,7 @@ export class BankUse<B extends Bank> {
     this.#kind = {
       className,
       factory,
-      findable: (each) => (each as B).passInput,
+      findable: { holds: (each) => (each as B).passInput, otherwise: 'puts out what it shares instead of its input' },
       say: (name) => `bank: {name: '${name}'}`,
       fix: `Give the layer the bank as well, apply([x, bank]), or put ${factory}({…, passInput: true}) before it.`,
     };

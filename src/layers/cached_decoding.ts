@@ -35,6 +35,8 @@ export class CachedDecoding {
   readonly #cache = new DecodingCache();
   /** Sequences; null before the first step. */
   #batch: number | null = null;
+  /** A step ended half-way: some layers keep its positions, others do not. */
+  #torn = false;
 
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
@@ -48,15 +50,24 @@ export class CachedDecoding {
 
   /**
    * The model's outputs for the next positions: `inputs` as the model takes them, the first of them `[batch, positions, …]`.
-   * @throws Error if an attention layer on the way is not causal, or there are more or fewer sequences than in the step before.
+   * @throws Error if an attention layer on the way is not causal, there are more or fewer sequences than in the step before, or that one failed.
    */
   step(inputs: Tensor | Tensor[]): Tensor | Tensor[] {
     const first = Array.isArray(inputs) ? inputs[0] : inputs;
     if (!(first instanceof tfc.Tensor) || first.rank < 2) throw new Error(`${WHO}: expected the next positions [batch, positions, …], got ${first instanceof tfc.Tensor ? `a tensor of shape [${first.shape}]` : describe(first)}.`);
     const [batch, length] = first.shape;
     if (this.#batch !== null && batch !== this.#batch) throw new Error(`${WHO}: expected the next positions of ${this.#batch} sequences, got ${batch}. select(…) leaves some out or repeats them; dispose() begins anew.`);
-    this.#batch = batch;
-    return this.#cache.step(length!, () => tfc.tidy(() => this.#model.apply(inputs, { training: false }) as Tensor | Tensor[]));
+    if (this.#torn) throw new Error(`${WHO}: the step before failed, and its positions are kept in part. dispose() begins anew.`);
+    try {
+      const outputs = this.#cache.step(length!, () => tfc.tidy(() => this.#model.apply(inputs, { training: false }) as Tensor | Tensor[]));
+      this.#batch = batch;
+      return outputs;
+    } catch (error) {
+      // Before the first step there is nothing to lose.
+      if (this.#batch === null) this.dispose();
+      else this.#torn = true;
+      throw error;
+    }
   }
 
   /** Puts the sequences of the batch into another order; an index may come again, or be left out, as beam search needs. `indices` int32 `[batch]`. */
@@ -70,6 +81,7 @@ export class CachedDecoding {
   /** Forgets the sequence and frees what was kept; the next step begins a new one. */
   dispose(): void {
     this.#batch = null;
+    this.#torn = false;
     this.#cache.dispose();
   }
 }

@@ -12,8 +12,8 @@ export interface OwnerKind {
   fix: string;
   /** How to say which of several is meant. */
   say: (name: string) => string;
-  /** Which of them can be found. Default: all. */
-  findable?: (layer: Layer) => boolean;
+  /** Which of them can be found, and what the others do instead. Default: all can. */
+  findable?: { holds: (layer: Layer) => boolean; otherwise: string };
 }
 
 /** The layer itself or `{name}`, as an option of a layer that refers to it. */
@@ -27,11 +27,13 @@ export function checkOwnerOption(who: string, option: string, factory: string, v
 export function findOwner<T extends Layer>(who: string, tensor: SymbolicTensor, wanted: { name: string } | null, kind: OwnerKind): T {
   const upstream = layersUpstream(tensor);
   // By name of the class: another copy of this package in the same page has another class.
-  const owners = upstream.filter((layer) => layer.getClassName() === kind.className && (kind.findable?.(layer) ?? true));
-  const found = wanted === null ? owners : owners.filter((layer) => layer === wanted || (!(wanted instanceof layers.Layer) && layer.name === wanted.name));
+  const owners = upstream.filter((layer) => layer.getClassName() === kind.className);
+  const meant = wanted === null ? owners : owners.filter((layer) => layer === wanted || (!(wanted instanceof layers.Layer) && layer.name === wanted.name));
+  const found = meant.filter((layer) => kind.findable?.holds(layer) ?? true);
   if (found.length === 1) return found[0] as T;
   const names = (list: Layer[]) => list.map(({ name }) => `'${name}'`).join(', ');
   if (found.length > 1) throw new Error(`${who}: its input comes from several ${kind.factory} layers: ${names(found)}. Say which: ${kind.say(found[0].name)}.`);
+  if (meant.length > 0) throw new Error(`${who}: ${kind.factory} ${names(meant)} upstream of its input ${kind.findable!.otherwise}. ${kind.fix}`);
   const what = wanted === null ? `no ${kind.factory}` : `no ${kind.factory} '${wanted.name}'`;
   throw new Error(`${who}: there is ${what} upstream of its input (upstream: ${names(upstream)}). ${kind.fix}`);
 }

@@ -100,6 +100,8 @@ export function resolveOptions(args: GmmPriorArgs): GmmPriorOptions {
   }
   if (args.name !== undefined && (typeof args.name !== 'string' || args.name === '')) throw new Error(`${who}: name must be a string that is not empty, got ${describe(args.name)}.`);
   checkKeys(`${who}: learningRates`, args.learningRates ?? {}, ['means', 'logVariances', 'mixingLogits']);
+  const learning = checkChoice(who, 'learning', args.learning ?? 'gradient', ['gradient', 'em', 'emPerEpoch']);
+  if (args.learningRates !== undefined && learning !== 'gradient') throw new Error(`${who}: learningRates are of gradient steps and change nothing with learning '${learning}'. Leave one of them out.`);
   const rates = { ...learningRates, ...args.learningRates };
   for (const [group, rate] of Object.entries(rates)) checkNumber(who, `learningRates.${group}`, rate, NON_NEGATIVE);
   return {
@@ -119,7 +121,7 @@ export function resolveOptions(args: GmmPriorArgs): GmmPriorOptions {
       others: checkShapeRate(who, 'othersHyperprior', args.othersHyperprior ?? OTHERS_HYPERPRIOR),
       beta: Array.isArray(learn) ? [checkNumber(who, 'learnZeroMixing[0]', learn[0], POSITIVE), checkNumber(who, 'learnZeroMixing[1]', learn[1], POSITIVE)] : [1, 1],
     },
-    learning: checkChoice(who, 'learning', args.learning ?? 'gradient', ['gradient', 'em', 'emPerEpoch']),
+    learning,
     learningRates: rates,
     dataNoise: args.dataNoise,
   };

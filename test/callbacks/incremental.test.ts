@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CustomCallback, initializers, layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { chooseHeld } from '../../src/callbacks/held_weights.js';
 import { klMergeQuantization, type KLMergeQuantizationArgs } from '../../src/callbacks/kl_merge_quantization.js';
 import { attachRegularizer } from '../../src/regularizers/attach.js';
@@ -102,6 +102,18 @@ describe('klMergeQuantization, incremental', () => {
     expect((history['gmmHeld'] as number[]).map((share) => Math.round(share * KERNELS)).slice(3)).toEqual([held.length, held.length]);
     model.dispose();
     data.model.dispose();
+  });
+
+  it('says which parts training did not come to', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    await train({ incremental: [[1, 0], [2, 0.5], [3, 0.7]], quantizeAtEnd: true }, 3); // prettier-ignore
+    // A fit that is to go on later says nothing.
+    await train({ incremental: [[1, 0], [5, 0.5]] }, 2); // prettier-ignore
+    const warnings = warn.mock.calls.flat();
+    warn.mockRestore();
+    expect(warnings.filter((text) => String(text).includes('incremental'))).toEqual([
+      'klMergeQuantization: training ended with epoch 2, before a part of incremental (the next from epoch 3): what was not held yet is quantised at once. Train longer, or give earlier epochs, counted from 0.',
+    ]);
   });
 
   it('quantises the rest at the end', async () => {

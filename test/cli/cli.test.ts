@@ -278,6 +278,8 @@ describe('bad input', () => {
     for (const out of ['own.tfws', 'alias.tfws']) expect((await tfws('compress', at('own.tfws'), at(out), '--force', '--bits', '1')).err).toMatch(/is part of the input, which is never overwritten/);
     expect((await tfws('compress', model, at('z.tfws'), '--report', join(model, 'model.json'), '--force')).err).toMatch(/is part of the input/);
     expect((await tfws('compress', model, at('own.tfws'), '--bits', '1')).err).toMatch(/exists already\. Choose another output, or say --force/);
+    const json = join(model, 'model.json');
+    expect((await tfws('compress', json, json)).err).toMatch(/model\.json' is a file; a compressed model is a file that ends in \.tfws, or model\.tfws in a directory of the name given/);
     expect(readFileSync(at('own.tfws'))).toEqual(own);
     expect(await contents(model)).toEqual(untouched);
     expect((await tfws('compress', model, at('own.tfws'), '--bits', '1', '--force', '--quiet')).code).toBe(0);

@@ -145,6 +145,7 @@ describe('compress --data', () => {
     };
     const [model, x, y] = [at('classes'), at('x.npy'), at('y.npy')];
     writeFileSync(at('few.npy'), npy('|u1', [2], Uint8Array.of(0, 1)));
+    writeFileSync(at('from-one.npy'), npy('|u1', [SAMPLES], Uint8Array.from({ length: SAMPLES }, (_, i) => 1 + (i % 3))));
     writeFileSync(at('gap.csv'), 'a,b\n1,2\n3,\n');
     writeFileSync(at('ragged.csv'), '1,2\n3\n');
     writeFileSync(at('short-idx'), idx([9], new Uint8Array(4)));
@@ -152,6 +153,7 @@ describe('compress --data', () => {
     expect(await fails(model, '--data', x, at('few.npy'))).toMatch(/x\.npy' holds 160 samples, '.*few\.npy' 2\./);
     expect(await fails(model, '--data', y, y)).toMatch(/samples have the shape \[\?\], the input '.*' takes \[\?, 6\]/);
     expect(await fails(model, '--data', x, x)).toMatch(/targets have the shape \[\?, 6\], the output '.*' has \[\?, 3\]\. Class numbers from 0 are taken too/);
+    expect(await fails(model, '--data', x, at('from-one.npy'))).toMatch(/the output '.*' has \[\?, 3\]\. One number a sample is taken as its class, from 0 to 2, and there is a 3\./);
     expect(await fails(model, '--data', x, y, '--hold-out', '0.001')).toMatch(/of 160 samples none would be left to train on, or to hold out \(--hold-out 0\.001\)/);
     expect(await fails(model, '--data', x, y, '--ratio', '4', '--retrain', 'softSharing')).toMatch(/ratio has no say in retraining by soft weight sharing/);
     expect(await fails(model, '--data', x, y, '--measure')).toMatch(/with --data outputs are measured on its inputs/);

@@ -112,6 +112,12 @@ describe('cachedDecoding', () => {
     expect(() => decoding.select([0])).toThrow('cachedDecoding: select takes indices of the 0 sequences, from 0, got 0.');
     step(2);
     expect(() => step(3)).toThrow('cachedDecoding: expected the next positions of 2 sequences, got 3. select(…) leaves some out or repeats them; dispose() begins anew.');
+    expect(() => decoding.step(tf.zeros([2, 1, 1, 1]))).toThrow();
+    expect(() => step(2)).toThrow('cachedDecoding: the step before failed, and its positions are kept in part. dispose() begins anew.');
+    decoding.dispose();
+    // A first step that fails leaves nothing behind.
+    expect(() => decoding.step(tf.zeros([3, 1, 1, 1]))).toThrow();
+    step(2);
     expect(() => decoding.select([0, 2])).toThrow('select takes indices of the 2 sequences, from 0, got 2.');
     decoding.select([1, 0, 1]);
     step(3);

@@ -230,6 +230,8 @@ describe('what banks of parameters refuse', () => {
       "BankedDense: layer 'embedded' takes one input, or [input, bank] with the 2 tensors of a bank from parameterBank, got inputs of shapes [null, 40] and [40].",
     );
     expect(on(40, () => bankedDense({ units: 4, kernelInitializer: 'zeros' }))).toThrow("BankedDense: the spread that the initializer 'Zeros' means is not known; give bankScale, the factor of the bank's numbers.");
+    const stack = sequential({ layers: [parameterBank({ size: 9, name: 'shut', inputShape: [3] })] });
+    expect(() => stack.add(bankedDense({ units: 4, name: 'after' }))).toThrow("BankedDense 'after': parameterBank 'shut' upstream of its input puts out what it shares instead of its input. Give the layer the bank as well");
     expect(() => bankedDense({ units: 4, name: 'alone' }).apply(input({ shape: [3] }))).toThrow("BankedDense 'alone': there is no parameterBank upstream of its input");
     const x = input({ shape: [3] });
     const matrix = layers.dense({ units: 3 }).apply(x) as SymbolicTensor;

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { input, layers, model as functionalModel, sequential, type SymbolicTensor } from '@tensorflow/tfjs-layers';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { supervisionDecay } from '../../src/callbacks/supervision_decay.js';
 import { recursiveConv } from '../../src/layers/recursion/recursive_conv.js';
 import { recursiveSupervision } from '../../src/losses/recursive_supervision.js';
@@ -34,6 +34,20 @@ describe('recursiveSupervision', () => {
     // With α = 0 the loss is that of the readout alone.
     const [total, main] = model.evaluate(data, supervision.targets(data)) as tf.Scalar[];
     expectNear('loss', await total.data(), await main.data(), 1e-6);
+  });
+
+  it('says that it changes nothing where the model has another loss', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const model = network('sequential');
+    const [x, y] = [tf.ones([2, 2]), tf.ones([2, 1])];
+    const [supervision, other] = [recursiveSupervision({ steps: 1 }), recursiveSupervision({ steps: 1 })];
+    for (const loss of ['meanSquaredError', other.losses[0], supervision.losses[0]]) {
+      model.compile({ optimizer: 'sgd', loss });
+      await model.fit(x, y, { epochs: 1, verbose: 0, callbacks: [supervisionDecay({ supervision, epochs: 2 })] });
+    }
+    const warnings = warn.mock.calls.flat();
+    warn.mockRestore();
+    expect(warnings).toEqual([1, 2].map(() => expect.stringContaining('supervisionDecay: the model was not compiled with the losses of this supervision') as string));
   });
 
   it('says what is wrong', () => {

@@ -233,6 +233,7 @@ describe('gmmPrior', () => {
     [{ trainingExamples: 9, zeroMixing: 0 }, 'gmmPrior: zeroMixing must be a number strictly between 0 and 1, got 0.'],
     [{ trainingExamples: 9, compnents: 4 }, "gmmPrior: unknown option 'compnents'. Did you mean 'components'?"],
     [{ trainingExamples: 9, preset: 'ullrich' }, "gmmPrior: preset must be one of 'paper', 'tutorial', got 'ullrich'."],
+    [{ trainingExamples: 9, learning: 'em', learningRates: { means: 1e-3 } }, "gmmPrior: learningRates are of gradient steps and change nothing with learning 'em'. Leave one of them out."],
     [{ trainingExamples: 9, learningRates: { mean: 1 } }, "gmmPrior: learningRates: unknown option 'mean'. Did you mean 'means'?"],
     [{ trainingExamples: 9, includeFrozen: 'yes' }, "gmmPrior: includeFrozen must be true or false, got 'yes'."],
     [{ trainingExamples: 9, learnZeroMixing: [1] }, 'gmmPrior: learnZeroMixing must be true, false, or the two parameters [a, b] of a Beta density, got [1].'],

@@ -107,6 +107,19 @@ describe("tau: 'auto'", () => {
     }
   });
 
+  it('is no prior to quantise with before it is found', async () => {
+    const prior = gmmPrior({ trainingExamples: N, components: 3, tau: 'auto', name: 'hasty' });
+    const model = network(prior);
+    const [x, y] = [seeded([N, 3], 1), seeded([N, 2], 2)];
+    const before = Array.from(await model.getWeights()[0].data());
+    const fit = model.fit(x, y, { epochs: 1, batchSize: N / 4, verbose: 0, callbacks: [klMergeQuantization({ verbose: false })] });
+    await expect(fit).rejects.toThrow("klMergeQuantization: training ended before gmmPrior 'hasty' had found its tau, so that the weights have not gathered. Train longer (it takes 20 batches), or give tau as a number.");
+    // They were trained, not quantised.
+    expect(new Set(await model.getWeights()[0].data()).size).toBe(before.length);
+    tf.dispose([x, y]);
+    model.dispose();
+  });
+
   it('survives saving half-way', async () => {
     const build = (tau: GmmPriorArgs['tau']) => gmmPrior({ trainingExamples: N, components: 3, tau, name: 'half_way' });
     const prior = build('auto');

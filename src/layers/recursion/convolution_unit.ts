@@ -26,6 +26,8 @@ export interface ConvolutionArgs {
   dilationRate?: number | [number, number];
   /** Must be 1: a recursion keeps the size of its state. */
   strides?: number | [number, number];
+  /** Must be 'same', for the same reason. */
+  padding?: 'same';
   /** Default: none. */
   activation?: ActivationIdentifier;
   /** Normalisation, activation, convolution, in that order (He et al. 2016), instead of convolution, normalisation, activation. Default false. */
@@ -46,7 +48,7 @@ export interface ConvolutionArgs {
 }
 
 export const CONVOLUTION_OPTIONS = [
-  'kernelSize', 'filters', 'depthMultiplier', 'groups', 'dilationRate', 'strides', 'activation', 'preActivation', 'normalization', 'useBias',
+  'kernelSize', 'filters', 'depthMultiplier', 'groups', 'dilationRate', 'strides', 'padding', 'activation', 'preActivation', 'normalization', 'useBias',
   'kernelInitializer', 'biasInitializer', 'kernelRegularizer', 'biasRegularizer', 'kernelConstraint', 'biasConstraint',
 ] as const; // prettier-ignore
 
@@ -100,6 +102,7 @@ export class ConvolutionUnit {
     if (pairOf(who, 'strides', args.strides ?? 1).some((stride) => stride !== 1)) {
       throw new Error(`${who}: strides must be 1, got ${describe(args.strides)}: a recursion keeps the size of its state. Pool or stride in a layer before or after it.`);
     }
+    if (args.padding !== undefined && args.padding !== 'same') throw new Error(`${who}: padding must be 'same', got ${describe(args.padding)}: a recursion keeps the size of its state. Crop in a layer before or after it.`);
     if (this.#depthMultiplier !== null && (this.#filters !== null || this.#groups !== 1)) throw new Error(`${who}: a depthwise convolution has no filters and no groups: depthMultiplier alone says how many channels come out.`);
     if (this.#kernelSize === null && (this.#filters ?? this.#depthMultiplier) !== null) throw new Error(`${who}: kernelSize must be given with filters or depthMultiplier.`);
     this.#activation = activationOf(who, 'activation', args.activation);

@@ -336,6 +336,8 @@ describe('recursiveConv', () => {
     const built = (args: Partial<RecursiveConvArgs>, shape: number[] | number[][] = [1, 5, 5, 6]) => () => made({ name: 'wrong', ...args }).build(shape);
     expect(() => made({ recursions: 0 })).toThrow('RecursiveConv: recursions must be an integer ≥ 1, got 0.');
     expect(() => made({ recursions: 1.5 })).toThrow('recursions must be an integer ≥ 1, got 1.5.');
+    expect(() => made({ padding: 'same' })).not.toThrow();
+    expect(() => made({ padding: 'valid' as never })).toThrow("RecursiveConv: padding must be 'same', got 'valid': a recursion keeps the size of its state.");
     expect(() => made({ strides: 2 })).toThrow('RecursiveConv: strides must be 1, got 2: a recursion keeps the size of its state. Pool or stride in a layer before or after it.');
     expect(() => made({ connection: 'skip' as never })).toThrow("connection must be one of 'none', 'residual', 'inputSkip', 'dense', got 'skip'.");
     expect(() => made({ shuffle: 'two' as never })).toThrow("shuffle must be a number of groups or {groups, swapHalves}, got 'two'.");
