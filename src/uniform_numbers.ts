@@ -8,3 +8,6 @@ export function uniformNumbers(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
 }
+
+/** A seed as the host's initializers and random tensors take it: 0 is none to them. */
+export const hostSeed = (seed: number): number => (seed === 0 ? 2 ** 30 : seed);

@@ -5,7 +5,7 @@ import { Command, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from './backend.js';
 import { overrideSettings } from './compression/settings.js';
 import type { InterruptWatch } from './interrupt.js';
-import { defaultOutput, shownPath, userPath } from './paths.js';
+import { defaultOutput, refuseData, shownPath, userPath } from './paths.js';
 import type { ReportFiles } from './report_files.js';
 import { parsedRecord, positiveInteger, runVariants, textTable } from './variant_runs.js';
 
@@ -67,7 +67,7 @@ export function variantCommand<Variant extends string, Run extends { seed: numbe
   const { name, description, data, setting } = example;
   const command = new Command(name).description(description);
   if (data !== null) command.addOption(new Option('--data <dir>', data.help).env(data.env));
-  const chosen = ['seeds', 'firstSeed', 'set', ...(data === null ? [] : ['data'])];
+  const chosen = ['seeds', 'firstSeed', 'set'];
   return command
     .addOption(new Option('--backend <name>', 'default: the fastest that loads').choices(BACKENDS))
     .option('--seeds <count>', 'repeat with this many seeds and report medians', positiveInteger, 1)
@@ -78,7 +78,10 @@ export function variantCommand<Variant extends string, Run extends { seed: numbe
     .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts(['seeds', 'firstSeed', 'set', 'resume', 'backend', 'out', 'json']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
-    .action((options: Options) => main(example, options));
+    .action((options: Options, self: Command) => {
+      refuseData(options, self, ['data']);
+      return main(example, options);
+    });
 }
 
 async function main<Variant extends string, Run extends { seed: number; variant: Variant }, Settings, Data, About, Measured>(example: VariantExample<Variant, Run, Settings, Data, About, Measured>, options: Options): Promise<void> {

@@ -4,19 +4,19 @@ import type { Settings } from '../common/compression/settings.js';
 export const LENET5_SETTINGS: Settings = {
   baseline: { epochs: 8, batchSize: 128, learningRate: 1e-3, finalLearningRate: 1e-4 },
   retraining: {
-    epochs: 16,
+    epochs: 30,
     batchSize: 128,
     learningRate: 5e-4,
     finalLearningRate: 5e-5,
-    labelSmoothing: 0.1,
-    incremental: [[9, 0], [11, 0.5], [13, 0.75], [14, 0.9]], // prettier-ignore
+    labelSmoothing: 0.05,
+    incremental: [[16, 0], [19, 0.5], [22, 0.75], [24, 0.9], [26, 0.97], [28, 0.99]], // prettier-ignore
     mixtures: 'one',
     components: 17,
     meansRate: 2e-4,
     logVariancesRate: 5e-3,
     mixingRate: 3e-3,
-    tau: 1.3e-2,
-    finalTau: 4e-3,
+    tau: 1.27e-2,
+    finalTauShare: 0.315,
     zeroMixing: 0.995,
     learnZeroMixing: false,
     zeroRate: 2,
@@ -35,6 +35,7 @@ export const RENDERED_SETTINGS: Settings = {
   retraining: {
     ...LENET5_SETTINGS.retraining,
     epochs: 20,
+    labelSmoothing: 0.1,
     learningRate: 2e-3,
     finalLearningRate: 1e-4,
     incremental: [[14, 0], [16, 0.5], [18, 0.8]], // prettier-ignore

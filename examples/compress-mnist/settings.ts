@@ -17,7 +17,7 @@ export const MNIST_SETTINGS: Settings = {
     logVariancesRate: 3e-3,
     mixingRate: 3e-3,
     tau: 2e-2,
-    finalTau: 2e-2,
+    finalTauShare: 1,
     zeroMixing: 0.99,
     learnZeroMixing: false,
     zeroRate: 2,
@@ -41,7 +41,7 @@ export const RENDERED_SETTINGS: Settings = {
     finalLearningRate: 1e-4,
     incremental: [[14, 0], [16, 0.5], [18, 0.8]], // prettier-ignore
     tau: 2e-2,
-    finalTau: 2e-2,
+    finalTauShare: 1,
     zeroMixing: 0.98,
     meansRate: 1e-3,
     logVariancesRate: 1e-2,

@@ -2,7 +2,7 @@
  * Learning to share (GrOWL, Zhang et al. 2018) on images: which rows of a kernel are zero and which share one value is learned in
  * ordinary training, beside weight decay and the group lasso; on data whose correlated groups are known; and followed by a mixture prior.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
@@ -70,6 +70,8 @@ async function main(options: Options): Promise<void> {
   const { label } = await useBackend(options.backend, say);
   const data = readDataSet(options.data === undefined ? null : userPath(options.data));
   const record = options.resume ? continued(readRecord(path), data, path) : newRecord(data, label, options.data === undefined ? DRAWN_SETTINGS : MNIST_SETTINGS);
+  // Networks that priors begin with: of this run, not of one before.
+  if (!options.resume) rmSync(join(out, 'pareto'), { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
   if (!(await runAll(record, data, options, out, path))) {
     say('Stopped; what is trained is saved. Go on with --resume and the same options.');

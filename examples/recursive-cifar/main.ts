@@ -9,7 +9,7 @@ import { BACKENDS, useBackend, type Backend } from '../common/backend.js';
 import { overrideSettings } from '../common/compression/settings.js';
 import { countOf } from '../common/images.js';
 import type { InterruptWatch } from '../common/interrupt.js';
-import { defaultOutput, shownPath, userPath } from '../common/paths.js';
+import { defaultOutput, refuseData, shownPath, userPath } from '../common/paths.js';
 import { positiveInteger, runVariants, textTable } from '../common/variant_runs.js';
 import { readSets, type Directories, type SetName } from './data.js';
 import { runVariant, type Job } from './job.js';
@@ -35,7 +35,7 @@ interface Options {
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 export function command(): Command {
-  const fixed = ['seeds', 'firstSeed', 'set', 'epochs', 'parts', 'data', 'fashion'];
+  const fixed = ['seeds', 'firstSeed', 'set', 'epochs', 'parts'];
   return new Command('recursive-cifar')
     .description('Trains recursive and weight-sharing networks on CIFAR-10 and Fashion-MNIST and compares them. Without --data and --fashion it draws its own digits.')
     .addOption(new Option('--data <dir>', 'folder with CIFAR-10 in its binary layout, or a part of it').env('TFWS_CIFAR'))
@@ -51,7 +51,10 @@ export function command(): Command {
     .addOption(new Option('--report-only <record>', 'render the report of a saved record.json again, beside it').conflicts([...fixed, 'resume', 'backend', 'out', 'json']))
     .option('--json', 'end with one line of JSON')
     .allowExcessArguments(false)
-    .action(main);
+    .action((options: Options, self: Command) => {
+      refuseData(options, self, ['data', 'fashion']);
+      return main(options);
+    });
 }
 
 function partList(text: string): Part[] {

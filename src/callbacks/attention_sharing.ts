@@ -83,6 +83,8 @@ export class AttentionSharing extends tfl.Callback {
   /** Null before the first comparison. */
   #known: Record<Kind, Known> | null = null;
   #resting = 0;
+  /** The policies as this callback has left them; null before the first comparison. */
+  #chosen: string | null = null;
   /** One for each comparison, the last one last. */
   readonly records: SharingRecord[] = [];
 
@@ -115,8 +117,9 @@ export class AttentionSharing extends tfl.Callback {
     this.#model = this.model as tfl.LayersModel;
     const stack = stackOf(this.#model, this.#args.layer);
     checkModelInputs(WHO, [this.#args.data].flat(), this.#model);
-    if (stack === this.#stack) return;
-    // What was found out is of another stack.
+    if (stack === this.#stack && (this.#chosen === null || this.#chosen === policiesOf(stack))) return;
+    // What was found out is of another stack, or of policies that somebody has set since.
+    this.#chosen = null;
     [this.#stack, this.#known, this.#resting] = [stack, null, 0];
     this.#adaptive = this.#args.threshold === 'adaptive' ? startOfThreshold() : null;
   }
@@ -139,6 +142,7 @@ export class AttentionSharing extends tfl.Callback {
     const unchanged = policy.join() === stack.policy.join() && memoryPolicy.join() === stack.memoryPolicy.join();
     this.#resting = unchanged ? this.#resting + 1 : 0;
     stack.setPolicy({ policy, memoryPolicy });
+    this.#chosen = policiesOf(stack);
     const copy = ({ divergence }: Known) => divergence.map((row) => [...row]);
     this.records.push({ epoch, threshold, policy, memoryPolicy, divergence: copy(self), memoryDivergence: hasMemory ? copy(memory) : null, valLoss, unchanged });
     // The loss is that of what was shared until now: the next threshold goes by it.
@@ -168,6 +172,8 @@ export class AttentionSharing extends tfl.Callback {
     );
   }
 }
+
+const policiesOf = ({ policy, memoryPolicy }: SharedAttention): string => JSON.stringify([policy, memoryPolicy]);
 
 type Kind = keyof StackMaps;
 

@@ -4,6 +4,7 @@ import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { allLayers, checkSameHost } from '../host.js';
 import { DEQLayer } from '../layers/deq_layer.js';
 import type { DEQReport } from '../layers/deq_record.js';
+import { heldByFit, type FitResource } from './fit_resources.js';
 
 export interface DEQMonitorArgs {
   /** Vector–Jacobian products of the power method for the spectral radius at the end of each epoch; 0 leaves it out. Integer ≥ 0, not 1. Default 0. */
@@ -49,6 +50,7 @@ export class DEQMonitor extends tfl.Callback {
   readonly #products: number;
   #layers: DEQLayer[] = [];
   #totals = new Map<DEQLayer, Totals>();
+  #fit: FitResource | null = null;
 
   constructor(args: DEQMonitorArgs = {}) {
     super();
@@ -64,8 +66,13 @@ export class DEQMonitor extends tfl.Callback {
   }
 
   override async onTrainBegin(): Promise<void> {
-    this.#layers = deqLayersOf(WHO, this.model);
-    for (const layer of this.#layers) layer.keepsInputs = this.#products > 0;
+    const layers = deqLayersOf(WHO, this.model);
+    this.#layers = layers;
+    if (this.#products === 0) return;
+    this.#fit?.end();
+    const before = layers.map(({ keepsInputs }) => keepsInputs);
+    this.#fit = heldByFit(this.model as tfl.LayersModel, () => layers.forEach((layer, i) => (layer.keepsInputs = before[i])));
+    for (const layer of layers) layer.keepsInputs = true;
   }
 
   override async onEpochBegin(): Promise<void> {
@@ -91,7 +98,7 @@ export class DEQMonitor extends tfl.Callback {
   }
 
   override async onTrainEnd(): Promise<void> {
-    for (const layer of this.#layers) layer.keepsInputs = false;
+    this.#fit?.end();
   }
 
   async #radius(layer: DEQLayer): Promise<number> {

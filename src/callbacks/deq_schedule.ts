@@ -1,8 +1,8 @@
 /** Changes an equilibrium layer's settings as training goes on: above all, a few unrolled steps first (Bai, Kolter & Koltun 2019, appendix). */
 import * as tfl from '@tensorflow/tfjs-layers';
-import { checkKeys, describe } from '../checks.js';
+import { checkKeys, checkNames, describe } from '../checks.js';
 import type { DEQLayer } from '../layers/deq_layer.js';
-import type { DEQLayerArgs } from '../layers/deq_options.js';
+import { given, settingsOf, type DEQLayerArgs } from '../layers/deq_options.js';
 import { deqLayersOf } from './deq_monitor.js';
 
 /** What a phase sets; the rest stays as it is. */
@@ -46,7 +46,7 @@ export class DEQSchedule extends tfl.Callback {
     if (!sensible) throw new Error(`${WHO}: phases must be a list of [epoch, settings] with rising epochs from 0, got ${describe(phases)}.`);
     for (const [epoch, settings] of phases) checkKeys(`${WHO}: the phase from epoch ${epoch}`, settings, SETTINGS);
     this.#phases = phases;
-    this.#names = layers;
+    this.#names = layers === undefined ? undefined : checkNames(WHO, 'layers', layers);
     // The host unbinds the methods of callbacks that stand beside plain objects.
     this.onTrainBegin = this.onTrainBegin.bind(this);
     this.onEpochBegin = this.onEpochBegin.bind(this);
@@ -57,6 +57,11 @@ export class DEQSchedule extends tfl.Callback {
     const unknown = this.#names?.find((name) => !all.some((layer) => layer.name === name));
     if (unknown !== undefined) throw new Error(`${WHO}: the model has no deqLayer '${unknown}'. It has: ${all.map(({ name }) => name).join(', ')}.`);
     this.#layers = all.filter(({ name }) => this.#names?.includes(name) ?? true);
+    // All phases, one on the other, before any of them comes.
+    for (const { solver, inferenceSolver, gradient, jacobianPenalty } of this.#layers) {
+      let settings: DEQSettings = { solver, inferenceSolver, gradient, jacobianPenalty };
+      for (const [, changes] of this.#phases) settings = settingsOf({ ...settings, ...given(changes) });
+    }
     this.#next = 0;
   }
 

@@ -5,11 +5,12 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, NON_NEGATIVE, POSITIVE } from '../checks.js';
-import { checkSameHost, learningRateOf, presentFit, variableOf } from '../host.js';
+import { checkSameHost, learningRateOf, variableOf } from '../host.js';
 import { growlWeights, takesPart, type GovernedWeight } from '../regularizers/attach.js';
 import { owlPenalty, rowFactors } from '../regularizers/growl_prox.js';
 import type { RowLayout } from '../regularizers/growl_rows.js';
 import { rowNormsOf, type GrOWL } from '../regularizers/growl.js';
+import { heldByFit, type FitResource } from './fit_resources.js';
 import { checkStages, joinFit, type FitParams } from './growl_stages.js';
 import { WeightGuard } from './weight_guard.js';
 
@@ -74,6 +75,7 @@ export class GrOWLProximal extends tfl.Callback {
   readonly #epsilon: number;
   #targets: Target[] = [];
   #guard: WeightGuard | null = null;
+  #fit: FitResource | null = null;
 
   constructor(args: GrOWLProximalArgs = {}) {
     super();
@@ -128,11 +130,12 @@ export class GrOWLProximal extends tfl.Callback {
       target.live = Float32Array.from(norms[t], (norm) => (norm <= this.#epsilon ? 0 : 1));
       this.#checkAlive(target, target.live, 'has', 'Start from weights that are not zero.');
     }
-    this.#guard?.dispose();
-    this.#guard = new WeightGuard(WHO, model);
+    this.#fit?.end();
+    const guard = new WeightGuard(WHO, model);
+    this.#guard = guard;
     // Only while this fit runs, also where it fails.
-    const goesOn = presentFit(model);
-    for (const { entry } of this.#targets) entry.prior.hold(goesOn);
+    this.#fit = heldByFit(model, () => guard.dispose());
+    for (const { entry } of this.#targets) entry.prior.hold(this.#fit.lasts);
   }
 
   override async onBatchEnd(): Promise<void> {
@@ -221,7 +224,7 @@ export class GrOWLProximal extends tfl.Callback {
   }
 
   #release(): void {
-    this.#guard?.dispose();
+    this.#fit?.end();
     this.#guard = null;
     for (const { entry } of this.#targets) entry.prior.hold(null);
   }

@@ -10,6 +10,7 @@ import { variableOf } from '../host.js';
 import { addForgottenLosses } from '../regularizers/attach.js';
 import { GmmPrior } from '../regularizers/gmm_prior.js';
 import { tellDataLoss } from './data_loss.js';
+import { heldByFit, type FitResource } from './fit_resources.js';
 import { chooseHeld, HeldWeights } from './held_weights.js';
 import { checkNotQuantized, checkSchedule, checkTrained, warnOfLateParts } from './quantization_checks.js';
 import { tellReport, type QuantizationReport } from './quantization_report.js';
@@ -96,9 +97,13 @@ export class KLMergeQuantization extends tfl.Callback {
   readonly #options: QuantizationOptions;
   readonly #maxDistance: number;
   #guard: WeightGuard | null = null;
+  /** Guard, held weights and what priors keep, while a fit goes on. */
+  #fit: FitResource | null = null;
   #priors: GmmPrior[] = [];
   #unquantized: { weight: tfl.LayerVariable; values: Float32Array }[] = [];
   #epoch = 0;
+  /** Since weights were last quantised by this callback: parts that `incremental` holds may have left few values then. */
+  #trained = false;
   /** Of each mixture, how many entries of `incremental` are done, and the weights that they hold. */
   readonly #held = new Map<GmmPrior, { parts: number; weights: HeldWeights }>();
 
@@ -150,10 +155,15 @@ export class KLMergeQuantization extends tfl.Callback {
       const mine = governed.filter((entry) => entry.prior === prior);
       prior.initialize(await rangeOf(mine.map(({ weight }) => variableOf(weight))));
     }
-    this.#guard?.dispose();
-    this.#guard = new WeightGuard(WHO, model);
+    this.#fit?.end();
+    const guard = new WeightGuard(WHO, model);
+    this.#guard = guard;
+    this.#fit = heldByFit(model, () => {
+      guard.dispose();
+      this.#letGo();
+      for (const prior of this.#priors) prior.dispose();
+    });
     this.#unquantized = [];
-    this.#letGo();
   }
 
   override async onEpochBegin(epoch: number): Promise<void> {
@@ -167,6 +177,7 @@ export class KLMergeQuantization extends tfl.Callback {
     for (const prior of this.#priors) finite = (await prior.step()) && finite;
     if (finite) await tellDataLoss(this.model as tfl.LayersModel, this.#priors, logs);
     for (const { weights } of this.#held.values()) weights.apply();
+    this.#trained = true;
     if (finite) this.#guard!.advance();
     else await this.#stop(`after batch ${batch} of epoch ${this.#epoch}`);
   }
@@ -204,9 +215,7 @@ export class KLMergeQuantization extends tfl.Callback {
       }
     } finally {
       this.#guard = null;
-      guard.dispose();
-      this.#letGo();
-      for (const prior of this.#priors) prior.dispose();
+      this.#fit!.end();
     }
   }
 
@@ -224,9 +233,10 @@ export class KLMergeQuantization extends tfl.Callback {
       checkTrained(WHO, prior);
       const broken = arrays.findIndex((array) => !array.every(Number.isFinite));
       if (broken >= 0) throw new Error(`${WHO}: the weights of layer '${targets[broken].layer.name}' (${targets[broken].weight.originalName}) are not finite. Train them again, or put good ones back, before quantising.`);
-      checkNotQuantized(WHO, prior, arrays);
+      if (!this.#trained) checkNotQuantized(WHO, prior, arrays);
     }
     report.before = await this.#evaluate(model);
+    this.#trained = false;
     this.#unquantized = [];
     for (const { prior, targets, arrays, merged, quantized } of plans) {
       targets.forEach(({ layer, weight }, i) => {
@@ -311,9 +321,9 @@ export class KLMergeQuantization extends tfl.Callback {
     model.stopTraining = true;
     const guard = this.#guard!;
     this.#guard = null;
-    this.#letGo();
-    for (const prior of this.#priors) prior.dispose();
-    throw await guard.putBack(when);
+    const error = await guard.putBack(when);
+    this.#fit!.end();
+    throw error;
   }
 }
 

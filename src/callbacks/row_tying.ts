@@ -156,7 +156,8 @@ export class RowTying extends tfl.Callback {
       if (live.length === 0) throw new Error(`${WHO}: every row of layer '${layer.name}' is zero; there is nothing to tie. Train with a smaller penalty.`);
       const { labels, ...how } = this.#labels(layer, weight, matrix, layout.rows, live);
       const proposed = clustersOf(`${WHO}: cluster`, matrix, layout.rows, live, labels);
-      const tied = proposed.clusters <= this.#maxClusterRatio * live.length;
+      // Ties that are there already stay, however few.
+      const tied = this.#cluster === 'equalRows' ? proposed.clusters < live.length : proposed.clusters <= this.#maxClusterRatio * live.length;
       // Every row by itself: only zeros are kept.
       const shared = tied ? proposed : clustersOf(WHO, matrix, layout.rows, live, live);
       targets.push({ layer, weight, layout, shared });
@@ -255,7 +256,8 @@ export class RowTying extends tfl.Callback {
 
 function write({ weight, layout, shared }: Target): void {
   const tensor = tfc.tensor(fromRows(spreadRows(shared, layout.outer * layout.inner), layout), variableOf(weight).shape);
-  weight.write(tensor);
+  // Not by the host's `write`, which would apply constraints.
+  variableOf(weight).assign(tensor as never);
   tensor.dispose();
 }
 

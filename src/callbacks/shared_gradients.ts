@@ -5,8 +5,9 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { NamedTensorMap, Tensor } from '@tensorflow/tfjs-core';
 import type * as tfl from '@tensorflow/tfjs-layers';
-import { presentFit, variableOf } from '../host.js';
+import { variableOf } from '../host.js';
 import { changeGradients } from '../host_gradients.js';
+import { heldByFit } from './fit_resources.js';
 import { gatherRows, scatterAddRows } from '../kernels/segment_sum/index.js';
 
 export type Aggregation = 'average' | 'sum';
@@ -18,9 +19,6 @@ export interface GroupedRows {
   inner: number;
   groups: Int32Array;
 }
-
-/** Of all models, what shares gradients: each ends itself where its fit is over. */
-const underWay = new Set<() => boolean>();
 
 /**
  * From now on, until this fit ends or the function that is returned is called, every row gets the average, or the sum, of the gradients of its group, over
@@ -41,22 +39,16 @@ export function shareGradients(model: tfl.LayersModel, kernels: readonly Grouped
     const shared = tfc.mul(sums.reduce((a, b) => tfc.add(a, b)), scale); // prettier-ignore
     return Object.fromEntries(present.map(({ kernel, ids, gradient }) => [variableOf(kernel.weight).name, kernelOf(gatherRows(shared, ids), kernel, gradient.shape)]));
   };
-  // Where a fit has failed nobody ends what it began.
-  for (const endOther of underWay) endOther();
-  const lasts = presentFit(model);
-  const endIfOver = (): boolean => {
-    if (lasts()) return false;
-    end();
-    return true;
-  };
-  const stop = changeGradients(model, change, () => !endIfOver());
-  const end = (): void => {
+  const sharing = heldByFit(model, () => {
     stop();
     tfc.dispose([...ids, scale]);
-    underWay.delete(endIfOver);
-  };
-  underWay.add(endIfOver);
-  return end;
+  });
+  const stop = changeGradients(model, change, () => {
+    const lasts = sharing.lasts();
+    if (!lasts) sharing.end();
+    return lasts;
+  });
+  return sharing.end;
 }
 
 /** [outer, rows, inner] → [rows, outer · inner] */

@@ -4,7 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { checkBoolean, checkChoice, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+import { checkBoolean, checkChoice, checkKeys, checkNames, checkNumber, integerAtLeast } from '../checks.js';
 import { checkSameHost, isBiasSlot, placedLayers, regularizerSlots, variableOf } from '../host.js';
 import { shareGradients, type Aggregation } from './shared_gradients.js';
 
@@ -33,15 +33,15 @@ const WHO = 'sharedValues';
 export interface ValueGroups {
   values: Float32Array;
   /** One array per tensor. */
-  groups: Uint16Array[];
+  groups: Uint32Array[];
 }
 
 /** Groups equal weights; null if there are more than `maxValues` distinct ones. −0 counts as 0. */
 export function groupByValue(arrays: readonly ArrayLike<number>[], maxValues: number): ValueGroups | null {
   const index = new Map<number, number>();
-  const groups: Uint16Array[] = [];
+  const groups: Uint32Array[] = [];
   for (const array of arrays) {
-    const group = new Uint16Array(array.length);
+    const group = new Uint32Array(array.length);
     for (let i = 0; i < array.length; i++) {
       let g = index.get(array[i]);
       if (g === undefined) {
@@ -74,7 +74,7 @@ export function stepValues({ values, groups }: ValueGroups, arrays: readonly Arr
  * Straight-through: each weight has a place that its steps add up to, and the value nearest to it among those of its tensor (`own`, numbers of groups). Moves
  * `places` and `groups` by the steps array − values of one tensor. With `keepZeros` those of value 0 stay.
  */
-export function reassign(places: Float32Array, group: Uint16Array, steps: Float32Array, values: Float32Array, own: readonly number[], keepZeros: boolean): void {
+export function reassign(places: Float32Array, group: Uint32Array, steps: Float32Array, values: Float32Array, own: readonly number[], keepZeros: boolean): void {
   const sorted = own.filter((g, i) => own.indexOf(g) === i).sort((a, b) => values[a] - values[b]);
   const halfway = sorted.slice(1).map((g, i) => (values[g] + values[sorted[i]]) / 2);
   for (let i = 0; i < places.length; i++) {
@@ -123,6 +123,8 @@ export class SharedValues extends tfl.Callback {
     super();
     checkKeys(WHO, args, ['layers', 'biases', 'aggregation', 'assignments', 'preserveSparsity', 'maxValues']);
     this.#args = args;
+    if (args.layers !== undefined) checkNames(WHO, 'layers', args.layers);
+    checkBoolean(WHO, 'biases', args.biases ?? false);
     this.#maxValues = checkNumber(WHO, 'maxValues', args.maxValues ?? 256, { expected: 'an integer from 1 to 65535', holds: (x) => integerAtLeast(1).holds(x) && x <= 65535 });
     this.#aggregation = checkChoice(WHO, 'aggregation', args.aggregation ?? 'average', ['average', 'sum']);
     this.#straightThrough = checkChoice(WHO, 'assignments', args.assignments ?? 'fixed', ['fixed', 'straightThrough']) === 'straightThrough';
@@ -191,7 +193,8 @@ export class SharedValues extends tfl.Callback {
       const spread = new Float32Array(group.length);
       for (let i = 0; i < spread.length; i++) spread[i] = written[group[i]];
       const tensor = tfc.tensor(spread, variableOf(weight).shape);
-      weight.write(tensor);
+      // Not by the host's `write`, which would apply constraints.
+      variableOf(weight).assign(tensor as never);
       tensor.dispose();
     });
     if (broken >= 0) {

@@ -51,7 +51,8 @@ function parseCsv(path: string, bytes: Uint8Array): NumberArray {
     throw new Error(`'${path}' is not a table of commas: ${(error as Error).message}.`, { cause: error });
   }
   const numeric = (cell: string): boolean => cell !== '' && Number.isFinite(Number(cell));
-  const columns = rows.length > 0 && !rows[0].every(numeric) ? rows.shift() : undefined;
+  // A gap among numbers names nothing.
+  const columns = rows.length > 0 && rows[0].some((cell) => cell !== '' && !numeric(cell)) ? rows.shift() : undefined;
   if (rows.length === 0) throw new Error(`'${path}' holds no rows of numbers.`);
   rows.forEach((row, r) => {
     const wrong = row.findIndex((cell) => !numeric(cell));

@@ -1,4 +1,5 @@
 /** `tfjs-weight-sharing compress`. */
+import { resolve } from 'node:path';
 import { compressSource, type CompressedSource, type OutputSensitivity } from '../compress_model/compress_source.js';
 import { measureOutputs } from '../compress_model/measure_outputs.js';
 import { mergeIfRounded } from '../compress_model/merge_statistics.js';
@@ -43,7 +44,8 @@ export async function compress(source: string, out: string, flags: CompressFlags
   const opened = await openModel(source);
   checkTopology({ ...opened.artifacts, modelTopology: opened.format === 'graph-model' ? undefined : opened.artifacts.modelTopology, weightSpecs: opened.format === 'graph-model' ? [] : opened.artifacts.weightSpecs }, `'${source}'`);
   const target = stock ? checkDirectoryTarget(out, opened.files, force) : checkFileTarget(out, opened.files, force);
-  const reportTarget = flags.report === undefined ? null : checkTarget(flags.report, [...opened.files, target], force);
+  const reportTarget = flags.report === undefined ? null : checkTarget(flags.report, opened.files, force);
+  if (reportTarget !== null && resolve(reportTarget) === resolve(target)) throw new Error(`'${flags.report}' is where the model goes. Choose another file for the report.`);
 
   const deployed = await mergeIfRounded(deploymentSource(opened), options);
   let result: CompressedSource & { retraining?: RetrainingReport };
@@ -101,7 +103,10 @@ async function histograms(source: WeightSource, { packed, report }: CompressedSo
   const largest = report.weights.map((weight, index) => ({ ...weight, index })).filter(({ treatment }) => treatment === 'codebook').sort((a, b) => b.parameters - a.parameters).slice(0, 9);
   const result: Histogram[] = [];
   for (const { name, index } of largest) {
-    const before = tensorValues(source.artifacts.weightSpecs![index], await source.read(index));
+    // Retraining may have put weights into another order.
+    const place = source.artifacts.weightSpecs!.findIndex((spec) => spec.name === name);
+    if (place < 0) continue;
+    const before = tensorValues(source.artifacts.weightSpecs![place], await source.read(place));
     const after = tensorValues(packed[index].spec, tensorBytes(packed[index]));
     if ('values' in before && 'values' in after) result.push(histogram(name, before.values, after.values));
   }

@@ -92,7 +92,13 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       .option('--report <file>', 'write a report, .html or .json')
       .option('--dry-run', 'do everything but write the model')
       .option('--force', 'replace an output that exists'),
-  ).action(async (model: string, out: string, { preserveSparsity, ...flags }: CompressFlags & Shared) => {
+  ).action(async (model: string, out: string, { preserveSparsity, ...flags }: CompressFlags & Shared, self: Command) => {
+    const { measure = false, inputs, data } = flags;
+    const random = measure && inputs === undefined;
+    const needs = { samples: [random, '--measure'], seed: [random || data !== undefined, '--measure or --data'] } as const;
+    for (const [option, [used, other]] of Object.entries(needs)) {
+      if (!used && self.getOptionValueSource(option) === 'cli') throw new Error(`--${option} has a say only with ${other}. Leave it out.`);
+    }
     if (flags.measure || flags.inputs !== undefined) await loadPackage();
     await compress(model, out, { ...flags, ...(preserveSparsity === false ? { preserveSparsity } : {}) }, makeOutput(flags), loadPackage);
   });

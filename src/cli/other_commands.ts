@@ -3,6 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import { floatBytes, plainSpec } from '../compress_model/packed_tensor.js';
 import { tensorValues } from '../compress_model/tensor_values.js';
 import { deploymentSource, type Spec } from '../compress_model/weight_source.js';
+import { distinctValues } from '../compression/distinct_values.js';
 import { sizeReport } from '../compression/size_report.js';
 import { readArray } from './arrays.js';
 import { startBackend } from './backend.js';
@@ -27,7 +28,7 @@ export async function inspect(source: string, output: Output): Promise<void> {
     const stored = spec.quantization === undefined ? spec.dtype : `${spec.dtype} as ${spec.quantization.dtype}`;
     weights.push({
       name: spec.name, shape: spec.shape, dtype: stored, parameters: parameters(spec), bytes: bytes.length,
-      distinct: values === null ? null : new Set(values).size,
+      distinct: values === null ? null : distinctValues(values),
       zeros: values === null ? null : values.reduce((count, w) => count + (w === 0 ? 1 : 0), 0),
       min: values === null ? null : values.reduce((least, w) => Math.min(least, w), Infinity),
       max: values === null ? null : values.reduce((most, w) => Math.max(most, w), -Infinity),

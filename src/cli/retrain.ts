@@ -1,6 +1,7 @@
 /** `compress --data`: retraining with data, as `compressModel` of this package does it. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { io } from '@tensorflow/tfjs-core';
+import type { LayersModel } from '@tensorflow/tfjs-layers';
 import type { CompressedSource } from '../compress_model/compress_source.js';
 import type { CompressionOptions } from '../compress_model/options.js';
 import type { RetrainingReport } from '../compress_model/retrain.js';
@@ -58,7 +59,7 @@ export async function retrain(opened: OpenedModel, options: CompressionOptions, 
   const sized = options.bits !== undefined || options.ratio !== undefined || options.maxError !== undefined;
   const method = flags.retrain ?? (sized ? 'clusters' : 'softSharing');
   if (method === 'clusters' && flags.tau !== undefined) throw new Error('--tau has a say in soft weight sharing only, not where the values of codebooks are fine-tuned. Leave it out, or leave out --bits, --ratio, --max-error and --retrain clusters.');
-  const metric = flags.metric ?? (classes.every(Boolean) ? 'accuracy' : 'loss');
+  const { metric, monitor } = metricOf(flags.metric ?? (classes.every(Boolean) && classes.length === 1 ? 'accuracy' : 'loss'), model);
   const given = {
     epochs: method === 'softSharing' ? flags.epochs : undefined,
     fineTuneEpochs: method === 'clusters' ? flags.epochs : undefined,
@@ -72,7 +73,7 @@ export async function retrain(opened: OpenedModel, options: CompressionOptions, 
     data, validationData, method,
     loss: flags.loss ?? lossOf(opened.artifacts, classes),
     ...(metric === 'loss' ? {} : { metrics: [metric] }),
-    monitor: metric === 'accuracy' ? 'acc' : metric,
+    monitor,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   }; // prettier-ignore
   const measured = method === 'clusters' && options.ratio !== undefined ? data[0].map((x) => first(x, MEASURED)) : null;
@@ -88,6 +89,17 @@ export async function retrain(opened: OpenedModel, options: CompressionOptions, 
     samples.dispose();
     runnable.dispose();
   }
+}
+
+/** What is compiled and what is looked at: with several outputs a metric is one output's, `NAME_accuracy`. */
+function metricOf(given: string, { outputs: { length }, outputNames }: LayersModel): { metric: string; monitor: string } {
+  if (given === 'loss') return { metric: given, monitor: given };
+  const short = (metric: string): string => (metric === 'accuracy' ? 'acc' : metric);
+  if (length === 1) return { metric: given, monitor: short(given) };
+  const output = outputNames.find((name) => given.startsWith(`${name}_`));
+  if (output === undefined) throw new Error(`--metric ${given}: the model has ${length} outputs. Say which one's, e.g. ${outputNames[0]}_accuracy, or give loss, of all of them.`);
+  const metric = given.slice(output.length + 1);
+  return { metric, monitor: `${output}_${short(metric)}` };
 }
 
 const first = (x: tfc.Tensor, count: number): tfc.Tensor => tfc.slice(x, 0, Math.min(count, x.shape[0]));

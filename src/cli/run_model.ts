@@ -127,9 +127,14 @@ export function compareOutputs(name: string, a: Float32Array, b: Float32Array, l
   if (a.length !== b.length) throw new Error(`the output '${name}' has ${a.length} values in one model and ${b.length} in the other: these are different models.`);
   let [max, sum, squares, norm] = [0, 0, 0, 0];
   for (let i = 0; i < a.length; i++) {
-    const d = Math.abs(a[i] - b[i]);
-    // NaN must not pass as small.
-    max = d <= max ? max : Number.isNaN(d) ? (Number.isNaN(a[i]) && Number.isNaN(b[i]) ? max : Infinity) : d;
+    // Equal is NaN beside NaN, and ∞ beside ∞; anything else about them must not pass as small.
+    if (Object.is(a[i], b[i])) {
+      if (Number.isFinite(a[i])) norm += a[i] * a[i];
+      continue;
+    }
+    const difference = Math.abs(a[i] - b[i]);
+    const d = Number.isFinite(difference) ? difference : Infinity;
+    max = Math.max(max, d);
     sum += d;
     squares += d * d;
     norm += a[i] * a[i];
@@ -141,5 +146,5 @@ export function compareOutputs(name: string, a: Float32Array, b: Float32Array, l
     return part.indexOf(part.reduce((most, w) => Math.max(most, w), -Infinity));
   };
   for (let row = 0; row < rows; row++) if (largest(a, row) === largest(b, row)) equal++;
-  return { name, values: a.length, maxDeviation: max, meanDeviation: a.length > 0 ? sum / a.length : 0, relativeError: norm > 0 ? Math.sqrt(squares / norm) : squares > 0 ? Infinity : 0, agreement: rows > 0 ? equal / rows : null };
+  return { name, values: a.length, maxDeviation: max, meanDeviation: a.length > 0 ? sum / a.length : 0, relativeError: squares === 0 ? 0 : max === Infinity || norm === 0 ? Infinity : Math.sqrt(squares / norm), agreement: rows > 0 ? equal / rows : null };
 }

@@ -3,8 +3,8 @@ import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { variableOf } from '../host.js';
 
-/** Larger is better for accuracies; for losses and errors it is not. */
-const RISES = /acc|precision|recall|cosine|r2/i;
+/** Larger is better for these of the host's metrics, after an output's name where there are several; for losses, errors and its (negative) cosine it is not. */
+const RISES = /(^|_)(acc|\w*accuracy|precision|recall|r2Score)$/i;
 
 export class BestEpoch extends tfl.Callback {
   readonly #model: tfl.LayersModel;

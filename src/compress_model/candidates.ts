@@ -45,7 +45,9 @@ function roundingError(values: Float32Array, bits: number): number {
  * Candidates for a tensor with `channels` entries in its last axis; rounding is the finest of them. `importance`: what an error of each weight
  * counts; the entropy-constrained ones go by it.
  */
-export function tensorCandidates(values: Float32Array, channels: number, options: ResolvedOptions, importance: Float32Array | null = null): Candidate[] {
+export function tensorCandidates(values: Float32Array, channels: number, options: ResolvedOptions, measured: Float32Array | null = null): Candidate[] {
+  // Where no weight counts, the outputs do not depend on the tensor: then none counts more than another.
+  const importance = measured !== null && measured.some((h) => h > 0) ? measured : null;
   const points = weightedPoints(values);
   const zeros = values.reduce((sum, w) => sum + (w === 0 ? 1 : 0), 0);
   const zero = options.preserveSparsity && zeros >= SPARSE * values.length;
@@ -110,7 +112,7 @@ function slopes(points: WeightedPoints, count: number, importance: number): numb
 /** k-means for each k; `clustered` are the points without the zeros where those have a value of their own. */
 function kMeansQuantizers(clustered: WeightedPoints, sizes: readonly number[], zero: boolean, { initialization }: ResolvedOptions): ScalarQuantizer[] {
   const own = (k: number): number => Math.max(1, zero ? k - 1 : k);
-  if (pointCount(clustered) === 0) return [nearestQuantizer([0])];
+  if (pointCount(clustered) === 0) return sizes.map(() => nearestQuantizer([0]));
   const partitions = initialization === 'optimal' ? optimalPartitions(clustered, own(Math.max(...sizes))) : null;
   return sizes.map((size) => {
     const k = Math.min(own(size), pointCount(clustered));

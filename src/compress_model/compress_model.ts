@@ -4,11 +4,12 @@ import { io } from '@tensorflow/tfjs-core';
 import { loadLayersModel, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { joinBuffers } from '../compression/container.js';
+import { fewValues } from '../compression/distinct_values.js';
 import { isModel, modelArtifacts } from '../compression/model_artifacts.js';
 import { compressSource, type CompressedSource, type OutputSensitivity } from './compress_source.js';
 import { measureOutputs } from './measure_outputs.js';
 import { mergeIfRounded } from './merge_statistics.js';
-import { checkSkipped, resolveOptions, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
+import { checkSkipped, resolveOptions, SKIPPED, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
 import { tensorBytes } from './packed_tensor.js';
 import type { CompressionReport } from './report.js';
 import { disposeOptimizer, evaluateBefore, fineTune, shareSoftly, type RetrainingReport } from './retrain.js';
@@ -82,11 +83,14 @@ async function compressMeasured(artifacts: io.ModelArtifacts, { inputs }: Compre
   const compress = (outputs: OutputSensitivity | null): Promise<CompressedSource> => compressSource(ready, options, outputs);
   if (inputs === undefined) return compress(null);
   const copy = await loadCopy(await collect(ready), 'inputs');
-  const outputs = await measureOutputs(copy, inputs);
   try {
-    return await compress(outputs);
+    const outputs = await measureOutputs(copy, inputs);
+    try {
+      return await compress(outputs);
+    } finally {
+      outputs.dispose();
+    }
   } finally {
-    outputs.dispose();
     copy.dispose();
   }
 }
@@ -103,22 +107,40 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
   if (method === 'softSharing' && sized !== undefined) {
     throw new Error(`${WHO}: ${sized} has no say in retraining by soft weight sharing, whose prior decides on the size (prior: {tau}). Leave it out, or use method: 'clusters'.`);
   }
+  const idle = method === 'softSharing' ? (['method', 'initialization', 'perChannel', 'inputs'] as const).find((option) => args[option] !== undefined && args[option] !== false) : undefined;
+  if (idle !== undefined) throw new Error(`${WHO}: ${idle} has no say in retraining by soft weight sharing, whose mixture finds the values. Leave it out, or use method: 'clusters'.`);
   const original = deploymentSource(memorySource(artifacts));
   const clusters = method === 'clusters' ? await compressMeasured(artifacts, args, { ...options, format: 'tfws', onProgress: () => undefined }, true) : null;
   const copy = await loadCopy(clusters === null ? await collect(original) : finish(clusters, null).artifacts, 'retraining');
   try {
-    const untouched = clusters === null ? copy : await loadCopy(await collect(original), 'retraining');
-    const before = await evaluateBefore(untouched, training);
-    if (untouched !== copy) free(untouched);
+    const before = clusters === null ? await evaluateBefore(copy, training) : await evaluatedApart(original, training);
     const warnings = clusters === null ? await shareSoftly(copy, training, options) : [];
     const tuned = await fineTune(copy, training, options);
     const source = await mergeIfRounded(deploymentSource(memorySource(await modelArtifacts(copy))), options);
     // Shared values are taken as they are; what has too many is no codebook.
     const shared = await sharedNames(source);
-    const lossless = { ...options, bits: 8, ratio: null, maxError: null, method: 'kMeans', perChannel: false, initialization: 'optimal', skip: (name: string) => options.skip(name) || !shared.has(name) } as const;
-    const packed = await compressSource(source, lossless);
+    const planned = new Map(clusters?.report.weights.map(({ name, treatment, reason }) => [name, treatment === 'kept' ? { kept: reason! } : treatment]));
+    const without: ResolvedOptions['without'] = (name) => {
+      if (options.skip(name)) return { kept: SKIPPED };
+      const plan = planned.get(name);
+      if (plan !== 'rounded' && shared.has(name)) return null;
+      if (plan === 'codebook' && options.perChannel) return { kept: 'each channel has its own values' };
+      if (plan === undefined || plan === 'codebook') warnings.push(`'${name}' shares no values after retraining (it is frozen, or no kernel of its layer): it was rounded only.`);
+      return typeof plan === 'object' ? plan : 'rounded';
+    };
+    const packed = await compressSource(source, { ...options, bits: 8, ratio: null, maxError: null, method: 'kMeans', perChannel: false, initialization: 'optimal', without });
+    packed.report.method = clusters === null ? 'mixture' : options.method;
     packed.report.warnings.unshift(...warnings);
     return finish(packed, { method, monitor: training.monitor, before, ...tuned });
+  } finally {
+    free(copy);
+  }
+}
+
+async function evaluatedApart(source: WeightSource, training: ResolvedRetraining): Promise<number> {
+  const copy = await loadCopy(await collect(source), 'retraining');
+  try {
+    return await evaluateBefore(copy, training);
   } finally {
     free(copy);
   }
@@ -134,7 +156,7 @@ async function sharedNames({ artifacts: { weightSpecs = [] }, read }: WeightSour
   const names = new Set<string>();
   for (const [i, spec] of weightSpecs.entries()) {
     const found = tensorValues(spec, await read(i));
-    if (spec.shape.length < 2 || ('values' in found && new Set(found.values).size <= 256)) names.add(spec.name);
+    if (spec.shape.length < 2 || ('values' in found && fewValues(found.values, 256))) names.add(spec.name);
   }
   return names;
 }

@@ -112,7 +112,8 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
   if (spec.quantization !== undefined) warnings.push(`'${spec.name}' was stored as ${spec.quantization.dtype}: errors are relative to those values.`);
   const norm = values.reduce((sum, w) => sum + w * w, 0);
   const only = (candidates: Candidate[], reason?: string): Planned => ({ spec, candidates, sensitivity: 0, reason, norm });
-  if (options.skip(spec.name)) return only([keptCandidate(values)], 'skipped as asked');
+  const without = options.without(spec.name);
+  if (without !== null && without !== 'rounded') return only([keptCandidate(values)], without.kept);
   if (spec.shape.length === 0) return only([keptCandidate(values)], 'a single number');
   if (spec.shape.length < 2) {
     if (options.vectors === 'keep') return only([keptCandidate(values)], 'vectors are kept as asked');
@@ -123,6 +124,7 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
     if (measured === null || options.ratio === null || all[0].error === 0) return only([rounded]);
     return { spec, candidates: all, sensitivity: (await measured.change(spec.name, valuesOf(all[0].apply(values)))) / all[0].weighted, norm };
   }
+  if (without === 'rounded') return only([roundedCandidate(values)]);
   const curvature = measured?.of?.get(spec.name);
   const importance = curvature === undefined ? null : damped(curvature);
   const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options, importance).filter((candidate) => withinBound(candidate, norm, options));

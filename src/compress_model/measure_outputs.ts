@@ -8,6 +8,8 @@ import { WHO } from './options.js';
 
 /** Mean squares smaller than this are taken for it: of outputs that are 0. */
 const LEAST_SQUARE = 1e-20;
+/** Of outputs that are finite no more. */
+const MOST_CHANGE = 1e12;
 /** Probabilities likewise. */
 const LEAST_PROBABILITY = 1e-6;
 
@@ -21,6 +23,11 @@ export async function measureOutputs(model: LayersModel, inputs: tfc.Tensor | tf
   const before = predict();
   const samples = before[0].shape[0];
   const squares = await Promise.all(before.map((y) => numberOf(() => tfc.sum(tfc.square(y)))));
+  const broken = squares.findIndex((square) => !Number.isFinite(square));
+  if (broken >= 0) {
+    tfc.dispose(before);
+    throw new Error(`${WHO}: inputs: output ${broken + 1} of the model is not finite on these inputs, so that nothing can be measured by it. Look for NaN in the inputs and in the weights.`);
+  }
   const probabilities = await Promise.all(before.map(async (y) => (await numberOf(() => tfc.max(tfc.abs(tfc.sub(tfc.sum(y, -1), 1))))) < 1e-3 && (await numberOf(() => tfc.min(y))) >= 0));
 
   const divergence = (p: tfc.Tensor, q: tfc.Tensor): tfc.Scalar =>
@@ -36,8 +43,9 @@ export async function measureOutputs(model: LayersModel, inputs: tfc.Tensor | tf
     const replaced = tfc.tensor(values, variable.shape);
     try {
       variable.assign(replaced as never);
-      // Rounding may take a divergence below 0.
-      return Math.max(0, await numberOf(() => predict().map(changeOf).reduce((sum, part) => tfc.add(sum, part)))); // prettier-ignore
+      const found = await numberOf(() => predict().map(changeOf).reduce((sum, part) => tfc.add(sum, part))); // prettier-ignore
+      // An error that breaks the outputs counts as much as one can. Rounding may take a divergence below 0.
+      return Number.isFinite(found) ? Math.max(0, found) : MOST_CHANGE;
     } finally {
       variable.assign(old as never);
       tfc.dispose([old, replaced]);

@@ -4,8 +4,8 @@ import { INITIALIZATIONS, type CentroidInitialization } from '../clustering/lloy
 
 export interface CompressionOptions {
   /**
-   * The same for every weight tensor: `kMeans` and `mixture` get 2^bits values (rounded down), `entropyConstrained` as many as take that many bits a
-   * weight in an ideal code. In [1, 8]. Default 4, unless `ratio` or `maxError` is given.
+   * The same for every weight tensor: `kMeans` gets 2^bits values (rounded down), `mixture` as many components, of which merging leaves fewer (bits ≤ 5),
+   * `entropyConstrained` as many values as take that many bits a weight in an ideal code. In [1, 8]. Default 4, unless `ratio` or `maxError` is given.
    */
   bits?: number;
   /**
@@ -46,6 +46,7 @@ export interface CompressionOptions {
 }
 
 export const WHO = 'compressModel';
+export const SKIPPED = 'skipped as asked';
 
 const OPTIONS = ['bits', 'ratio', 'maxError', 'method', 'initialization', 'perChannel', 'preserveSparsity', 'skip', 'vectors', 'format', 'onProgress'] as const; // prettier-ignore
 
@@ -59,6 +60,8 @@ export interface ResolvedOptions {
   perChannel: boolean;
   preserveSparsity: boolean;
   skip: (name: string) => boolean;
+  /** A matrix that gets no codebook: it is only rounded, or kept for that reason. Null: it gets one. */
+  without: (name: string) => 'rounded' | { kept: string } | null;
   skipped: readonly string[];
   vectors: 'round' | 'keep';
   format: 'tfws' | 'stock';
@@ -83,14 +86,17 @@ export function resolveOptions(args: CompressionOptions, others: readonly string
   if (onlyKMeans && method !== 'kMeans') {
     throw new Error(`${WHO}: ${perChannel ? 'perChannel' : 'initialization'} belongs to method 'kMeans', got method '${method}'. Leave one out.`);
   }
+  if (method === 'mixture' && (bits ?? 0) > 5) throw new Error(`${WHO}: method 'mixture' fits at most 32 components, so that bits must be at most 5, got ${bits}. Use method 'kMeans' for more values.`);
   if (typeof onProgress !== 'function') throw new Error(`${WHO}: onProgress must be a function, got ${describe(onProgress)}.`);
+  const skip = nameFilter(checkNames(WHO, 'skip', args.skip ?? []));
   return {
     bits: targeted ? null : (bits ?? 4),
     ratio: ratio ?? null,
     maxError: maxError ?? null,
     method, initialization, perChannel,
     preserveSparsity: checkBoolean(WHO, 'preserveSparsity', args.preserveSparsity ?? true),
-    skip: nameFilter(checkNames(WHO, 'skip', args.skip ?? [])),
+    skip,
+    without: (name) => (skip(name) ? { kept: SKIPPED } : null),
     skipped: args.skip ?? [],
     vectors: checkChoice(WHO, 'vectors', args.vectors ?? 'round', ['round', 'keep']),
     format: checkChoice(WHO, 'format', args.format ?? 'tfws', ['tfws', 'stock']),

@@ -6,8 +6,10 @@ import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import { klMergeQuantization } from '../callbacks/kl_merge_quantization.js';
 import { sharedValues } from '../callbacks/shared_values.js';
-import { allLayers, regularizerSlots } from '../host.js';
-import { attachRegularizer, detachRegularizer } from '../regularizers/attach.js';
+import { HeldWeights } from '../callbacks/held_weights.js';
+import { fewValues } from '../compression/distinct_values.js';
+import { isBiasSlot, placedLayers, regularizerSlots, variableOf } from '../host.js';
+import { attachTo, detachRegularizer, type PlacedSlot } from '../regularizers/attach.js';
 import { gmmPrior } from '../regularizers/gmm_prior.js';
 import { BestEpoch } from './best_epoch.js';
 import { WHO, type ResolvedOptions } from './options.js';
@@ -54,9 +56,10 @@ export async function evaluateBefore(model: tfl.LayersModel, args: ResolvedRetra
 /** Retrains with a mixture prior on every kernel that is not skipped, and quantises. Returns what to warn of. */
 export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraining, { skip, onProgress }: ResolvedOptions): Promise<string[]> {
   const [x, y] = args.data;
-  const layers = allLayers(model).filter((layer) => regularizerSlots(layer).some(({ layer: owner }) => owner === layer) && !skip(layer.name)).map(({ name }) => name);
+  const kernels = kernelsOf(model).filter(({ weight, path }) => !skip(weight.originalName) && !path.some(({ name }) => skip(name)));
+  if (kernels.length === 0) throw new Error(`${WHO}: retraining: no kernel of the model takes part in soft weight sharing: all are frozen or skipped. Skip fewer, or make layers trainable.`);
   const prior = gmmPrior({ trainingExamples: [x].flat()[0].shape[0], tau: 2e-2, ...args.prior });
-  attachRegularizer(model, prior, { layers });
+  attachTo(kernels, prior);
   compile(model, args, args.learningRate);
   const quantization = klMergeQuantization({ prior, verbose: false });
   await model.fit(x, y, { epochs: args.epochs, batchSize: args.batchSize, verbose: 0, callbacks: [quantization, progress(onProgress, 0.1, 0.5, args.epochs)] });
@@ -66,18 +69,49 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
   return [`soft weight sharing moved the weights by ${(100 * relativeDistance).toFixed(0)} % of their norm when they took their values: the mixture had not converged. Give more epochs, or a larger tau of the prior where weights did not gather, a smaller one where all became 0.`];
 }
 
+/** Weights with a regularizer slot, biases aside, that train. */
+const kernelsOf = (model: tfl.LayersModel): PlacedSlot[] =>
+  placedLayers(model)
+    .flatMap((placed) => regularizerSlots(placed.layer).map((slot) => ({ ...placed, ...slot })))
+    .filter(({ slot, weight, carrier }) => !isBiasSlot(slot) && carrier.trainableWeights.includes(weight)); // prettier-ignore
+
+/** Matrices of few values that `sharedValues` does not know of, such as the slopes of a PReLU: they keep their values; and whether there are others. */
+async function codebooksOf(model: tfl.LayersModel, maxValues: number, skip: ResolvedOptions['skip']): Promise<{ alone: tfl.LayerVariable[]; shared: boolean }> {
+  const kernels = new Set(kernelsOf(model).map(({ weight }) => weight));
+  const alone: tfl.LayerVariable[] = [];
+  let shared = false;
+  for (const weight of model.trainableWeights) {
+    const { shape, size } = variableOf(weight);
+    if (shape.length < 2 || !fewValues((await variableOf(weight).data()) as Float32Array, Math.min(maxValues, size - 1))) continue;
+    if (kernels.has(weight)) shared = true;
+    else if (!skip(weight.originalName)) alone.push(weight);
+  }
+  return { alone, shared };
+}
+
+/** Puts weights back to what they are now after each batch. */
+async function heldAsTheyAre(weights: readonly tfl.LayerVariable[]): Promise<HeldWeights> {
+  const values = await Promise.all(weights.map((weight) => variableOf(weight).data() as Promise<Float32Array>));
+  return new HeldWeights(weights, values.map((array) => array.slice()), values.map((array) => new Uint8Array(array.length).fill(1)));
+}
+
 /** Trains the shared values, and what is not shared, keeping the best epoch. The model is quantised already. */
-export async function fineTune(model: tfl.LayersModel, args: ResolvedRetraining, { onProgress, perChannel, preserveSparsity }: ResolvedOptions): Promise<Pick<RetrainingReport, 'quantized' | 'after' | 'fineTuneEpochs'>> {
+export async function fineTune(model: tfl.LayersModel, args: ResolvedRetraining, { onProgress, perChannel, preserveSparsity, skip }: ResolvedOptions): Promise<Pick<RetrainingReport, 'quantized' | 'after' | 'fineTuneEpochs'>> {
   compile(model, args, args.fineTuneRate);
   const quantized = await evaluate(model, args);
   if (args.fineTuneEpochs === 0) return { quantized, after: quantized, fineTuneEpochs: 0 };
   const best = new BestEpoch(model, args.monitor, args.patience, quantized, () => evaluate(model, args));
-  const sharing = sharedValues({ aggregation: args.aggregation, maxValues: perChannel ? 65535 : 256, ...(args.assignments === 'fixed' ? {} : { assignments: args.assignments, preserveSparsity }) });
+  const maxValues = perChannel ? 65535 : 256;
+  const { alone, shared } = await codebooksOf(model, maxValues, skip);
+  const held = await heldAsTheyAre(alone);
+  const holding = new tfl.CustomCallback({ onBatchEnd: async () => held.apply() });
+  const sharing = shared ? [sharedValues({ aggregation: args.aggregation, maxValues, ...(args.assignments === 'fixed' ? {} : { assignments: args.assignments, preserveSparsity }) })] : [];
   try {
     const [x, y] = args.data;
-    await model.fit(x, y, { epochs: args.fineTuneEpochs, batchSize: args.batchSize, verbose: 0, callbacks: [sharing, best, progress(onProgress, 0.5, 0.7, args.fineTuneEpochs)] });
+    await model.fit(x, y, { epochs: args.fineTuneEpochs, batchSize: args.batchSize, verbose: 0, callbacks: [...sharing, holding, best, progress(onProgress, 0.5, 0.7, args.fineTuneEpochs)] });
   } finally {
     best.restore();
+    held.dispose();
   }
   return { quantized, after: best.best, fineTuneEpochs: best.epochs };
 }

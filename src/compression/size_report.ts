@@ -4,6 +4,7 @@ import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
 import { encodeDetailed, type EncodedWeight } from './container.js';
 import { decodeContainer } from './container_reader.js';
+import { distinctValues } from './distinct_values.js';
 import { isModel, modelArtifacts } from './model_artifacts.js';
 import { rowLabels } from './row_plan.js';
 import { stripTraining } from './strip_training.js';
@@ -119,11 +120,10 @@ function countRows(shape: readonly number[], { bytes, width }: TensorBytes): Pic
 }
 
 function countDistinct(bytes: Uint8Array, width: number): number {
-  const values = new Set<number>();
-  for (let i = 0; i < bytes.length; i += width) {
+  const values = Float64Array.from({ length: bytes.length / width }, (_, i) => {
     let value = 0;
-    for (let k = width - 1; k >= 0; k--) value = value * 256 + bytes[i + k];
-    values.add(value);
-  }
-  return values.size;
+    for (let k = width - 1; k >= 0; k--) value = value * 256 + bytes[i * width + k];
+    return value;
+  });
+  return distinctValues(values);
 }

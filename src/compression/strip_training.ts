@@ -13,9 +13,11 @@ const DEFAULT_INITIALIZERS = new Set([
   'SeparableConv2D', 'SimpleRNN', 'SimpleRNNCell',
 ]); // prettier-ignore
 
-/** A copy of a topology without regularizers, constraints and needless initializers. */
+/** A copy of a topology without regularizers, constraints, needless initializers and what Keras writes of training. */
 export function stripTopology<T>(topology: T): T {
-  return strip(topology, null) as T;
+  const stripped = strip(topology, null);
+  if (typeof stripped === 'object' && stripped !== null && !Array.isArray(stripped)) delete (stripped as Record<string, unknown>)['training_config'];
+  return stripped as T;
 }
 
 /** @param owner class that the config is of, '' further inside of one, as where a layer holds options of its parts; null outside of configs */

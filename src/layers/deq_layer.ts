@@ -18,7 +18,7 @@ import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
-import { checkNormalization, checkTrajectory, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
+import { checkNormalization, checkTrajectory, given, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
 import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
@@ -102,8 +102,7 @@ export class DEQLayer extends OuterLayer {
   configure(changes: Partial<Pick<DEQLayerArgs, 'solver' | 'inferenceSolver' | 'gradient' | 'jacobianPenalty'>>): void {
     checkKeys(`DEQLayer '${this.name}': configure`, changes, ['solver', 'inferenceSolver', 'gradient', 'jacobianPenalty']);
     const { gradient } = this;
-    const given = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-    this.#settings = settingsOf({ ...this.#settings, ...given });
+    this.#settings = settingsOf({ ...this.#settings, ...given(changes) });
     if (this.gradient !== gradient) gradient.dispose?.();
     this.#repeated = new RepeatedCalls();
   }

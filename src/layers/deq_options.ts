@@ -49,6 +49,9 @@ export interface StepSettings {
   jacobianPenalty: Required<JacobianPenaltyOptions> | null;
 }
 
+/** Without what is undefined. */
+export const given = <T extends object>(changes: T): Partial<T> => Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined)) as Partial<T>;
+
 export function settingsOf({ solver: given, inferenceSolver, gradient, jacobianPenalty: penalty }: Partial<DEQLayerArgs>): StepSettings {
   const who = 'DEQLayer';
   const solver = checkSolver(who, 'solver', given ?? anderson());

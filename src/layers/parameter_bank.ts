@@ -7,6 +7,7 @@ import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { LAYER_OPTIONS, variableOf, type Constraint, type Initializer, type LayerArgs, type LayerVariable, type Regularizer } from '../host.js';
+import { hostSeed } from '../uniform_numbers.js';
 import { bankMask, bankOutput, bankOutputShape, CountedOnce } from './bank_output.js';
 import type { Bank } from './bank_use.js';
 import { addBankWeight, addWeightTo, BANK_WEIGHT_OPTIONS, bankWeightConfig, checkBankWeight, type BankWeightArgs } from './bank_weight.js';
@@ -82,7 +83,7 @@ export class ParameterBank extends layers.Layer implements Bank {
     this.embeddingDim = checkNumber(who, 'embeddingDim', args.embeddingDim ?? 24, integerAtLeast(1));
     this.seed = args.seed == null ? null : checkNumber(who, 'seed', args.seed, integerAtLeast(0));
     this.passInput = checkBoolean(who, 'passInput', args.passInput ?? false);
-    const weight = checkBankWeight(who, args, initializers.randomNormal({ mean: 0, stddev: BANK_DEVIATION, ...(this.seed !== null && { seed: this.seed }) }));
+    const weight = checkBankWeight(who, args, initializers.randomNormal({ mean: 0, stddev: BANK_DEVIATION, ...(this.seed !== null && { seed: hostSeed(this.seed) }) }));
     this.kernelInitializer = weight.kernelInitializer;
     this.kernelRegularizer = weight.kernelRegularizer;
     this.kernelConstraint = weight.kernelConstraint;

@@ -1,6 +1,7 @@
 /** A cell for `deqLayer` on sequences, put together from the host's layers. */
 import { initializers, input, layers, model, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+import { hostSeed } from '../uniform_numbers.js';
 
 const join = (tensors: SymbolicTensor[]): SymbolicTensor => (tensors.length === 1 ? tensors[0] : (layers.add().apply(tensors) as SymbolicTensor));
 const applied = (layer: layers.Layer, to: SymbolicTensor): SymbolicTensor => layer.apply(to) as SymbolicTensor;
@@ -38,7 +39,7 @@ export function temporalConvolutionCell(args: TemporalConvolutionCellArgs): Laye
   const dilation = checkNumber(who, 'dilation', args.dilation ?? 1, integerAtLeast(1));
   const seed = args.seed === undefined ? null : checkNumber(who, 'seed', args.seed, integerAtLeast(0));
   let draws = 0;
-  const seeded = () => (seed === null ? {} : { seed: 1000 * seed + draws++ });
+  const seeded = () => (seed === null ? {} : { seed: hostSeed(1000 * seed + draws++) });
   const [z, x] = [input({ shape: [null, units] }), input({ shape: [null, inputDim] })];
   const plane = applied(layers.reshape({ targetShape: [-1, 1, units] as unknown as Shape }), z);
   const padded = applied(layers.zeroPadding2d({ padding: [[dilation * (kernelSize - 1), 0], [0, 0]] }), plane); // prettier-ignore

@@ -2,6 +2,7 @@
 import { initializers, input, layers, model, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import type { Layer } from '../host.js';
+import { hostSeed } from '../uniform_numbers.js';
 import { SHARE } from './attention_inputs.js';
 import { multiHeadAttention } from './multi_head_attention.js';
 import { quickLayerNormalization } from './quick_layer_normalization.js';
@@ -53,7 +54,7 @@ export function transformerCell(args: TransformerCellArgs): LayersModel {
   const seed = args.seed === undefined ? null : checkNumber(who, 'seed', args.seed, integerAtLeast(0));
   let draws = 0;
   // Attention draws four times.
-  const seeded = (count = 1) => (seed === null ? {} : { seed: 1000 * seed + (draws += count) - count });
+  const seeded = (count = 1) => (seed === null ? {} : { seed: hostSeed(1000 * seed + (draws += count) - count) });
   const glorot = () => initializers.glorotNormal(seeded());
   // Without a seed: the host's layer would draw the same from it at each call, and prune the network instead.
   const dropped = () => (dropout > 0 ? [layers.dropout({ rate: dropout })] : []);

@@ -7,7 +7,7 @@ import { addLayerLoss, checkSameHost, hostAddsLosses, isBiasSlot, isModel, place
 import { GmmPrior } from './gmm_prior.js';
 import { GrOWL } from './growl.js';
 
-type PlacedSlot = RegularizerSlot & PlacedLayer;
+export type PlacedSlot = RegularizerSlot & PlacedLayer;
 
 /** What can be put onto a model that exists. */
 export type Attachable = GmmPrior | GrOWL;
@@ -82,7 +82,13 @@ export function attachRegularizer(model: LayersModel, prior: Attachable, args: A
   checkKeys(who, args, ['layers', 'biases']);
   if (args.layers !== undefined) checkNames(who, 'layers', args.layers);
   checkBoolean(who, 'biases', args.biases ?? false);
-  const chosen = chooseSlots(who, model, args);
+  attachTo(chooseSlots(who, model, args), prior);
+  return model;
+}
+
+/** Adds `prior` to these weights. */
+export function attachTo(chosen: readonly PlacedSlot[], prior: Attachable): void {
+  const who = 'attachRegularizer';
   const already = chosen.find(({ regularizer }) => termsOf(regularizer).includes(prior));
   if (already && !prior.isDetached(variableOf(already.weight))) {
     throw new Error(`${who}: layer '${already.layer.name}' carries ${called(prior)} already. Leave it out of \`layers\`, or call detachRegularizer(model, prior) first.`);
@@ -97,7 +103,6 @@ export function attachRegularizer(model: LayersModel, prior: Attachable, args: A
     if (boundByHost.get(weight)?.has(prior) && hostAddsLosses(slot)) continue;
     addLoss(slot, prior);
   }
-  return model;
 }
 
 function addLoss(slot: PlacedSlot, prior: Attachable): void {

@@ -5,6 +5,7 @@ import { linearize } from '../autodiff/linearize.js';
 import { withoutTape } from '../autodiff/tape.js';
 import { checkImage, layoutOf, total, type StateMap } from './space.js';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
+import { hostSeed } from '../uniform_numbers.js';
 
 export interface SpectralRadiusArgs {
   /** Vector–Jacobian products. Integer ≥ 2. Default 100. */
@@ -42,7 +43,7 @@ export function spectralRadius(f: StateMap, z: readonly Tensor[], args: Spectral
         checkImage(who, image, layout);
         return image;
       }, state);
-      let v: Tensor[] = z.map(({ shape }, i) => tfc.randomNormal(shape, 0, 1, 'float32', seed + i));
+      let v: Tensor[] = z.map(({ shape }, i) => tfc.randomNormal(shape, 0, 1, 'float32', hostSeed(seed + i)));
       let logGrowth: Tensor = tfc.zeros([batch]);
       const counted = Math.ceil(iterations / 2);
       for (let k = 0; k < iterations; k++) {

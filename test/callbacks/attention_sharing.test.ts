@@ -106,6 +106,20 @@ describe('attentionSharing', () => {
     expect(sharing.records.map(({ unchanged }) => unchanged)).toEqual([false, true, true, false, true, true]);
   });
 
+  it('begins anew when somebody has set another policy, and goes on where nobody has', async () => {
+    const { stack, model } = network();
+    const [x, y] = [seeded([6, 4, 4], 1), seeded([6, 4, 4], 2)];
+    const sharing = attentionSharing({ data: seeded([5, 4, 4], 3), threshold: 0.9 });
+    const again = () => compiled(model).fit(x, y, { epochs: 4, verbose: 0, callbacks: [sharing] });
+    await again();
+    await again();
+    expect(sharing.records).toHaveLength(3);
+    stack.setPolicy({ policy: [1, 1, 1, 1] });
+    await again();
+    expect(sharing.records.map(({ unchanged }) => unchanged)).toEqual([false, true, true, false, true, true]);
+    expect(stack.policy).toEqual([2, 1, 1]);
+  });
+
   it('splits a block when the threshold rises above what was measured before its layers shared', async () => {
     const { stack, model } = network();
     const sharing = attentionSharing({ data: seeded([5, 4, 4], 3), threshold: 'adaptive' });

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, input, layers, model as functionalModel, sequential, type Callback, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { CustomCallback, initializers, input, layers, model as functionalModel, sequential, type Callback, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { deqMonitor } from '../../src/callbacks/deq_monitor.js';
 import { deqSchedule } from '../../src/callbacks/deq_schedule.js';
@@ -41,6 +41,27 @@ describe('deqMonitor keeps the callback contract', () =>
 
 describe('deqSchedule keeps the callback contract', () =>
   callbackContract({ create: () => deqSchedule({ phases: [[0, { gradient: implicit() }], [1, { jacobianPenalty: 0.1 }]] }), model: network })); // prettier-ignore
+
+describe('what callbacks of equilibria leave behind', () => {
+  it('is what the user had set, also after a fit that failed', async () => {
+    const stop = { onEpochEnd: () => Promise.reject(new Error('stopped')) };
+    for (const wanted of [true, false]) {
+      const layer = equilibriumLayer();
+      layer.keepsInputs = wanted;
+      await fit(layer, deqMonitor({ spectralRadius: 2 }));
+      expect(layer.keepsInputs).toBe(wanted);
+      await expect(fit(layer, [deqMonitor({ spectralRadius: 2 }), new CustomCallback(stop) as unknown as Callback])).rejects.toThrow('stopped');
+      // The next one that holds something puts it back.
+      await fit(equilibriumLayer(), deqMonitor({ spectralRadius: 2 }));
+      expect(layer.keepsInputs).toBe(wanted);
+    }
+  });
+
+  it('checks all phases of a schedule before the first', async () => {
+    await expect(fit(equilibriumLayer(), deqSchedule({ phases: [[2, { gradient: implicit as never }]] }))).rejects.toThrow('DEQLayer: gradient');
+    expect(() => deqSchedule({ phases: [[0, {}]], layers: 'deq' as never })).toThrow('deqSchedule: layers must be');
+  });
+});
 
 async function fit(layer: DEQLayer, callbacks: Callback | Callback[], epochs = 1) {
   const x = input({ shape: [2] });

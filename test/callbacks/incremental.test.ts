@@ -104,6 +104,31 @@ describe('klMergeQuantization, incremental', () => {
     data.model.dispose();
   });
 
+  it('quantises at the end also where the held weights leave few values', async () => {
+    const data = setUp();
+    const few = data.model.getWeights().map((weight) => (weight.rank > 1 ? tf.tidy(() => tf.add(tf.mul(0.5, tf.sign(weight)), 0)) : weight));
+    data.model.setWeights(few);
+    // The optimizer moves nothing: the weights take two values, fewer than there are components.
+    data.model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+    const { callback } = await train({ incremental: [[1, 0], [2, 0.5]], quantizeAtEnd: true }, 4, data); // prettier-ignore
+    expect(callback.report!.components).toBeLessThanOrEqual(PRIOR.components);
+    await expect(callback.quantize(data.model)).rejects.toThrow('are quantised already');
+  });
+
+  it('frees what it held for a fit that failed elsewhere, when the next one begins', async () => {
+    const { model, prior, x, y } = setUp();
+    const failing = async (): Promise<void> => {
+      const stop = new CustomCallback({ onEpochEnd: async () => Promise.reject(new Error('stopped')) });
+      const callback = klMergeQuantization({ prior, incremental: [[0, 0.5]], maxDistance: 1e9, quantizeAtEnd: false, verbose: false }); // prettier-ignore
+      await expect(model.fit(x, y, { epochs: 2, verbose: 0, callbacks: [callback, stop] })).rejects.toThrow('stopped');
+    };
+    await failing();
+    await failing();
+    const after = tf.memory().numTensors;
+    for (let i = 0; i < 3; i++) await failing();
+    expect(tf.memory().numTensors).toBe(after);
+  });
+
   it('says which parts training did not come to', async () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
     await train({ incremental: [[1, 0], [2, 0.5], [3, 0.7]], quantizeAtEnd: true }, 3); // prettier-ignore

@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
+import { constraints, initializers, layers, sequential, type LayersModel } from '@tensorflow/tfjs-layers';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { clustersOf, equalRows, liveRows, spreadRows, stepRows } from '../../src/callbacks/row_clusters.js';
 import { rowTying, type RowTying, type RowTyingArgs } from '../../src/callbacks/row_tying.js';
@@ -36,6 +36,34 @@ const kernelOf = async (model: LayersModel, index = 0) => (await model.getWeight
 const first = (args: RowTyingArgs = {}) => rowTying({ layers: ['first'], ...args });
 
 afterEach(() => vi.restoreAllMocks());
+
+describe('rowTying, where rows are tied already', () => {
+  it('keeps the ties that there are, however few', async () => {
+    const { model, x, y } = setUp();
+    const values = Float32Array.from({ length: 48 }, seededNormal(3));
+    values.set(values.subarray(0, 6), 6);
+    model.setWeights([tf.tensor2d(values, [8, 6]), ...model.getWeights().slice(1)]);
+    const tying = first({ cluster: 'equalRows', maxClusterRatio: 0.5 });
+    await fit(model, x, y, [tying]);
+    expect(tying.report![0]).toMatchObject({ clusters: 7, tied: true });
+    const after = await kernelOf(model);
+    expect(Array.from(after.subarray(0, 6))).toEqual(Array.from(after.subarray(6, 12)));
+  });
+
+  it('leaves a constraint aside, as the host’s training does', async () => {
+    const model = sequential({ layers: [layers.dense({ units: 6, inputShape: [8], useBias: false, name: 'first', kernelConstraint: constraints.maxNorm({ maxValue: 0.5, axis: 0 }) })] });
+    (model.layers[0] as unknown as { kernel: { val: tf.Variable } }).kernel.val.assign(tf.tensor2d(noisyRows(), [8, 6]));
+    model.compile({ optimizer: tf.train.sgd(0), loss: 'meanSquaredError' });
+    const seen: number[][] = [];
+    const [x, y] = [tf.zeros([8, 8]), tf.zeros([8, 6])];
+    for (let i = 0; i < 3; i++) {
+      await fit(model, x, y, [first({ every: 'epoch', aggregation: 'sum', ...(i > 0 && { cluster: 'equalRows' as const }) })], 1);
+      seen.push(Array.from(await kernelOf(model)));
+    }
+    expect(seen[1]).toEqual(seen[0]);
+    expect(seen[2]).toEqual(seen[0]);
+  });
+});
 
 describe('the clusters of rows', () => {
   it('are found by equality, with rows of zeros apart', () => {

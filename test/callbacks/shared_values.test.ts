@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { initializers, layers, loadLayersModel, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
+import { constraints, initializers, layers, loadLayersModel, sequential, type Callback, type LayersModel } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
 import { groupByValue, reassign, sharedValues, stepValues, type SharedValuesArgs } from '../../src/callbacks/shared_values.js';
 import { encodeModelArtifacts } from '../../src/compression/container.js';
@@ -42,6 +42,26 @@ describe('sharedValues', () => {
     expect(Array.from(values)).toEqual([0.5, 0, 1]);
     expect(groups.map((group) => Array.from(group))).toEqual([[0, 1, 1, 0], [2, 0]]);
     expect(groupByValue([[1, 2, 3]], 2)).toBeNull();
+  });
+
+  it('tells more than 65 536 values apart', () => {
+    const { values, groups } = groupByValue([Float32Array.from({ length: 40000 }, (_, i) => i), Float32Array.from({ length: 40000 }, (_, i) => -1 - i)], 80000)!;
+    expect(groups.flatMap((group) => [values[group[0]], values[group[39999]]])).toEqual([0, 39999, -1, -40000]);
+  });
+
+  it('keeps equal weights equal whatever constraint a layer has', async () => {
+    const model = sequential({ layers: [layers.dense({ units: 3, inputShape: [4], kernelConstraint: constraints.maxNorm({ maxValue: 0.5, axis: 0 }), useBias: false })] });
+    const kernel = tf.tensor2d([[1, 2, 1], [2, 2, 1], [1, 1, 1], [1, 2, 1]]); // prettier-ignore
+    (model.layers[0] as unknown as { kernel: { val: tf.Variable } }).kernel.val.assign(kernel);
+    model.compile({ optimizer: tf.train.sgd(1e-3), loss: 'meanSquaredError' });
+    const [x, y] = [seeded([6, 4], 1), seeded([6, 3], 2)];
+    await fit(model, x, y, sharedValues(), 2);
+    expect(distinct(await valuesOf(model, 0))).toHaveLength(2);
+    tf.dispose([x, y, kernel]);
+  });
+
+  it.each([[{ layers: 'dense' }, "sharedValues: layers must be"], [{ biases: 'no' }, 'sharedValues: biases must be true or false']])('refuses %j', (args, text) => {
+    expect(() => sharedValues(args as never)).toThrow(text);
   });
 
   it('moves a value by the average or the sum of the steps of its weights, and leaves zero', () => {
@@ -101,14 +121,14 @@ describe('sharedValues', () => {
     // Values −1, 0, 1 and one of another tensor, 0.3; weights −1, 0, 1, 1.
     const values = Float32Array.of(-1, 0, 1, 0.3);
     const places = Float32Array.of(-1, 0, 1, 1);
-    const group = Uint16Array.of(0, 1, 2, 2);
+    const group = Uint32Array.of(0, 1, 2, 2);
     reassign(places, group, Float32Array.of(0.4, 0.8, -0.3, 0), values, [0, 1, 2], true);
     expect([...group]).toEqual([0, 1, 2, 2]);
     reassign(places, group, Float32Array.of(0.4, 0.8, -0.3, 0), values, [0, 1, 2], true);
     expect([...group]).toEqual([1, 1, 1, 2]);
     expect(places[1]).toBe(0);
     const free = Float32Array.of(0);
-    const zeros = Uint16Array.of(1);
+    const zeros = Uint32Array.of(1);
     reassign(free, zeros, Float32Array.of(0.6), values, [0, 1, 2], false);
     expect([...zeros]).toEqual([2]);
     expect(Array.from(stepValues({ values, groups: [zeros] }, [[1.5]], 'average'))).toEqual([-1, 0, 1.5, values[3]]);

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { run } from '../../src/cli/main.js';
+import { compareOutputs } from '../../src/cli/run_model.js';
 import { writeStockModel } from '../../src/cli/write_model.js';
 import { decodeModelArtifacts } from '../../src/index.js';
 import { bundleForNode } from '../compression/fuzz/run_fuzz.js';
@@ -168,6 +169,15 @@ describe('the other commands', () => {
     }
   });
 
+  it('verify takes what is not finite for equal only beside the same', () => {
+    const of = (...values: number[]) => Float32Array.from(values);
+    const deviation = (a: Float32Array, b: Float32Array) => compareOutputs('y', a, b, 1);
+    expect(deviation(of(NaN, 2, Infinity), of(NaN, 2, Infinity))).toMatchObject({ relativeError: 0, maxDeviation: 0 });
+    expect(deviation(of(NaN, 2), of(NaN, 1))).toMatchObject({ relativeError: 0.5, maxDeviation: 1 });
+    for (const [a, b] of [[NaN, 2], [2, NaN], [Infinity, 2], [2, -Infinity]]) expect(deviation(of(1, a), of(1, b))).toMatchObject({ relativeError: Infinity, maxDeviation: Infinity });
+    expect(deviation(of(0), of(1)).relativeError).toBe(Infinity);
+  });
+
   it('verify gives deviations, and exit code 1 where they exceed the tolerance', async () => {
     await tfws('compress', model, at('coarse.tfws'), '--bits', '2', '--quiet');
     const { code, out } = await tfws('verify', model, at('coarse.tfws'), '--backend', 'cpu', '--json', '--tolerance', '0.9');
@@ -278,6 +288,9 @@ describe('bad input', () => {
     for (const out of ['own.tfws', 'alias.tfws']) expect((await tfws('compress', at('own.tfws'), at(out), '--force', '--bits', '1')).err).toMatch(/is part of the input, which is never overwritten/);
     expect((await tfws('compress', model, at('z.tfws'), '--report', join(model, 'model.json'), '--force')).err).toMatch(/is part of the input/);
     expect((await tfws('compress', model, at('own.tfws'), '--bits', '1')).err).toMatch(/exists already\. Choose another output, or say --force/);
+    expect((await tfws('compress', model, at('r.tfws'), '--report', at('r.tfws'))).err).toMatch(/is where the model goes\. Choose another file for the report/);
+    expect(existsSync(at('r.tfws'))).toBe(false);
+    for (const option of ['samples', 'seed']) expect((await tfws('compress', model, at('r.tfws'), `--${option}`, '3')).err).toMatch(new RegExp(`--${option} has a say only with`));
     const json = join(model, 'model.json');
     expect((await tfws('compress', json, json)).err).toMatch(/model\.json' is a file; a compressed model is a file that ends in \.tfws, or model\.tfws in a directory of the name given/);
     expect(readFileSync(at('own.tfws'))).toEqual(own);

@@ -147,6 +147,7 @@ describe('compress --data', () => {
     writeFileSync(at('few.npy'), npy('|u1', [2], Uint8Array.of(0, 1)));
     writeFileSync(at('from-one.npy'), npy('|u1', [SAMPLES], Uint8Array.from({ length: SAMPLES }, (_, i) => 1 + (i % 3))));
     writeFileSync(at('gap.csv'), 'a,b\n1,2\n3,\n');
+    writeFileSync(at('first-gap.csv'), '1,,3\n1,2,3\n');
     writeFileSync(at('ragged.csv'), '1,2\n3\n');
     writeFileSync(at('short-idx'), idx([9], new Uint8Array(4)));
     expect(await fails(model, '--data', x)).toMatch(/the model has 1 inputs and 1 outputs, so 2 files are needed \(inputs first\), or one table with --target; got 1/);
@@ -163,6 +164,7 @@ describe('compress --data', () => {
     expect(await fails(model, '--straight-through')).toMatch(/--straight-through has a say only in retraining/);
     expect(await fails(at('price'), '--data', at('table.csv'), '--target', 'cost', '--bits', '2')).toMatch(/has no column 'cost'\. It has a, price, b, squared, c/);
     expect(await fails(at('price'), '--data', at('table.csv'), '--target', 'price', '--bits', '2')).toMatch(/the loss is not known: .* Give --loss/);
+    expect(await fails(at('price'), '--data', at('first-gap.csv'), '--target', '2')).toMatch(/row 1, column 2 is '', no number/);
     expect(await fails(at('price'), '--data', at('gap.csv'), '--target', 'b')).toMatch(/row 2 below the names, column b is '', no number/);
     expect(await fails(at('price'), '--data', at('ragged.csv'), '--target', '1')).toMatch(/is not a table of commas: /);
     expect(await fails(model, '--data', at('short-idx'), y)).toMatch(/should hold 9 bytes of numbers, but has 4/);

@@ -125,6 +125,18 @@ describe('compressModel without data', () => {
     for (let c = 0; c < 8; c++) expect(new Set(now.filter((_, i) => i % 8 === c)).size).toBe(4);
   });
 
+  it('has codebooks by channel for a ratio too, where a channel is all zeros', async () => {
+    const pruned = normal(320, 4).map((w, i) => (i % 8 === 3 ? 0 : w));
+    const { artifacts } = await compressModel(artifactsOf([float32('a/kernel', [40, 8], pruned)]), { perChannel: true, maxError: 0.3 });
+    const kernel = decoded(artifacts)['a/kernel'];
+    expect(kernel.filter((w, i) => i % 8 === 3 && w !== 0)).toEqual(new Float32Array(0));
+    expect(relativeError(pruned, kernel)).toBeLessThanOrEqual(0.3);
+  });
+
+  it('refuses more components than a mixture is fitted with', async () => {
+    await expect(compressModel(network(), { bits: 6, method: 'mixture' })).rejects.toThrow("compressModel: method 'mixture' fits at most 32 components, so that bits must be at most 5, got 6.");
+  });
+
   it('refuses to skip what is not there', async () => {
     for (const skip of [['zz'], ['a', 'b*c']]) {
       await expect(compressModel(network(), { bits: 2, skip })).rejects.toThrow(`compressModel: skip: no weight or layer is named '${skip.at(-1)}'. Weights: a/kernel, `);

@@ -94,6 +94,91 @@ describe('compressModel with data', () => {
     expect(new Set((await loaded(artifacts)).values[2]).size).toBe(10);
   });
 
+  it('shares softly beside normalisations, which have no kernel', async () => {
+    const normalised = tfl.sequential({ layers: [tfl.layers.dense({ units: 5, inputShape: [6] }), tfl.layers.batchNormalization(), tfl.layers.layerNormalization(), tfl.layers.dense({ units: 1 })] });
+    const { report } = await compressModel(normalised, { retraining: retraining({ epochs: 2, fineTuneEpochs: 1, prior: { components: 4 } }) });
+    const kernels = report.weights.filter(({ shape }) => shape.length > 1);
+    expect(kernels.map(({ treatment, values }) => [treatment, values <= 4])).toEqual([['codebook', true], ['codebook', true]]);
+    normalised.dispose();
+  });
+
+  it.each([[['last']], [['last/kernel']], [['la*/kernel']]])('leaves %j free in soft sharing', async (skip) => {
+    const { report, artifacts } = await compressModel(model, { skip, retraining: retraining({ epochs: 2, fineTuneEpochs: 1, prior: { components: 4 } }) });
+    expect(report.weights[2]).toMatchObject({ treatment: 'kept', reason: 'skipped as asked' });
+    const { values } = await loaded(artifacts);
+    expect(new Set(values[2]).size).toBe(10);
+    expect(new Set(values[0]).size).toBeLessThanOrEqual(4);
+  });
+
+  it('says that nothing is left to share', async () => {
+    await expect(compressModel(model, { skip: ['first', 'last'], retraining: retraining() })).rejects.toThrow('compressModel: retraining: no kernel of the model takes part in soft weight sharing: all are frozen or skipped.');
+  });
+
+  it('keeps the codebooks of weights that are no kernels, and rounds again what was only rounded', async () => {
+    const sloped = tfl.sequential({
+      layers: [
+        tfl.layers.dense({ units: 24, inputShape: [6], kernelInitializer: tfl.initializers.glorotNormal({ seed: 1 }) }),
+        tfl.layers.reshape({ targetShape: [4, 6] }),
+        tfl.layers.prelu({ alphaInitializer: tfl.initializers.randomNormal({ mean: 0.2, stddev: 0.05, seed: 3 }), name: 'slope' }),
+        tfl.layers.flatten(),
+        tfl.layers.dense({ units: 1, kernelInitializer: tfl.initializers.glorotNormal({ seed: 2 }) }),
+      ],
+    });
+    const args = retraining({ method: 'clusters', fineTuneEpochs: 2 });
+    const without = decodeModelArtifacts((await compressModel(sloped, { bits: 2 })).file!);
+    const { report, artifacts } = await compressModel(sloped, { bits: 2, retraining: args });
+    const slopes = report.weights.findIndex(({ name }) => name.startsWith('slope'));
+    expect(report.weights[slopes]).toMatchObject({ treatment: 'codebook', values: 4 });
+    expect((await loaded(artifacts)).values[slopes]).toEqual((await loaded(without)).values[slopes]);
+    expect(report.warnings).toEqual([]);
+    // So fine that no matrix has a codebook.
+    const fine = (await compressModel(sloped, { maxError: 0.0006, retraining: args })).report;
+    expect(fine.weights.map(({ treatment }) => treatment)).toEqual(fine.weights.map(() => 'rounded'));
+    sloped.dispose();
+  });
+
+  it('says which matrices retraining could not share', async () => {
+    const frozen = tfl.sequential({ layers: [tfl.layers.dense({ units: 60, inputShape: [6], trainable: false, name: 'base' }), tfl.layers.dense({ units: 1 })] });
+    const { report } = await compressModel(frozen, { retraining: retraining({ epochs: 2, fineTuneEpochs: 1, prior: { components: 4 } }) });
+    expect(report.weights.map(({ name, treatment }) => [name.split('/')[0] === 'base', treatment])).toContainEqual([true, 'rounded']);
+    expect(report.warnings.join()).toContain("'base/kernel' shares no values after retraining (it is frozen, or no kernel of its layer): it was rounded only.");
+    expect(report.method).toBe('mixture');
+    frozen.dispose();
+  });
+
+  it.each([['method', 'kMeans'], ['initialization', 'linear'], ['perChannel', true]] as const)('refuses %s, which has no say in soft sharing', async (option, value) => {
+    await expect(compressModel(model, { [option]: value, retraining: retraining() })).rejects.toThrow(`compressModel: ${option} has no say in retraining by soft weight sharing`);
+  });
+
+  it('knows that the host’s cosine, and a loss whatever its output is called, are better where they are smaller', async () => {
+    const x = tfl.input({ shape: [6] });
+    const outputs = ['accel', 'speed'].map((name) => tfl.layers.dense({ units: 1, name, kernelInitializer: tfl.initializers.glorotNormal({ seed: 3 }) }).apply(x) as tfl.SymbolicTensor);
+    const two = tfl.model({ inputs: x, outputs });
+    for (const monitor of ['accel_loss', 'speed_loss']) {
+      const pair = ([xs, ys]: [tf.Tensor, tf.Tensor]): [tf.Tensor, tf.Tensor[]] => [xs, [ys, ys]];
+      const { retraining: report } = await compressModel(two, { bits: 2, retraining: retraining({ data: pair(data), validationData: pair(validationData), method: 'clusters', monitor }) });
+      expect(report!.after).toBeLessThan(report!.quantized);
+    }
+    const { retraining: report } = await compressModel(model, { bits: 1, retraining: retraining({ method: 'clusters', metrics: ['cosine'], monitor: 'cosine', fineTuneRate: 3e-2 }) });
+    expect(report!.after).toBeLessThanOrEqual(report!.quantized);
+    two.dispose();
+  });
+
+  it('refuses inputs on which outputs are not finite', async () => {
+    const broken = tf.tidy(() => tf.concat([data[0], tf.fill([1, 6], NaN)]));
+    const tensors = tf.memory().numTensors;
+    await expect(compressModel(model, { ratio: 3, inputs: broken })).rejects.toThrow('compressModel: inputs: output 1 of the model is not finite on these inputs');
+    expect(tf.memory().numTensors).toBe(tensors);
+    broken.dispose();
+  });
+
+  it('spends little on weights that the outputs do not depend on', async () => {
+    const still = tfl.sequential({ layers: [tfl.layers.dense({ units: 40, inputShape: [6], activation: 'relu', biasInitializer: tfl.initializers.constant({ value: -1e3 }), kernelInitializer: tfl.initializers.glorotNormal({ seed: 1 }) }), tfl.layers.dense({ units: 1 })] });
+    const { report } = await compressModel(still, { bits: 2, method: 'entropyConstrained', inputs: data[0] });
+    expect(report.weights[0].values).toBeLessThanOrEqual(8);
+    still.dispose();
+  });
+
   it('warns where the weights had not gathered', async () => {
     const { report } = await compressModel(model, { retraining: retraining({ epochs: 1, learningRate: 1e-6, prior: { components: 3, tau: 1e-6 } }) });
     expect(report.warnings[0]).toMatch(/^soft weight sharing moved the weights by \d+ % of their norm when they took their values: the mixture had not converged\. Give more epochs, or a larger tau/);

@@ -10,7 +10,7 @@ import { cacheDirectory, downloadFiles, type RemoteFile } from '../download.js';
 import { countOf, type DataSet } from '../images.js';
 import { Interrupted, watchInterrupt } from '../interrupt.js';
 import { MNIST_FILES, MNIST_MIRRORS } from '../mnist.js';
-import { defaultOutput, shownPath, userPath } from '../paths.js';
+import { defaultOutput, refuseData, shownPath, userPath } from '../paths.js';
 import { withProgress } from '../progress.js';
 import { positiveInteger, textTable } from '../variant_runs.js';
 import { loadCheckpointModel, readCheckpoint, removeCheckpoint, saveCheckpoint, type Checkpoint, type JobOptions } from './checkpoint.js';
@@ -62,9 +62,7 @@ export function compressionCommand(example: CompressionExample): Command {
 
 async function main(example: CompressionExample, options: Options, self: Command): Promise<void> {
   const out = userPath(options.out);
-  if ((options.resume || options.reportOnly !== undefined) && self.getOptionValueSource('data') === 'cli') {
-    throw new Error('--data: a continued run and a report take the data of the run they belong to. Leave --data out.');
-  }
+  refuseData(options, self, ['data']);
   if (options.reportOnly !== undefined) {
     renderAgain(options.reportOnly);
     return;

@@ -85,8 +85,8 @@ function attachPriors(model: tfl.LayersModel, settings: Settings['retraining'], 
 }
 
 /** τ over the steps of retraining: it falls in the epoch in which weights beside the zeros are first held. */
-function tauOf({ tau, finalTau, incremental, batchSize }: Settings['retraining'], trainingExamples: number): Tau {
-  if (finalTau === tau || incremental.length < 2) return tau;
+function tauOf({ tau, finalTauShare, incremental, batchSize }: Settings['retraining'], trainingExamples: number): Tau {
+  if (finalTauShare === 1 || incremental.length < 2) return tau;
   const begin = incremental[1][0] * Math.ceil(trainingExamples / batchSize);
-  return [[begin, tau], [begin + Math.ceil(trainingExamples / batchSize), finalTau]]; // prettier-ignore
+  return [[begin, tau], [begin + Math.ceil(trainingExamples / batchSize), finalTauShare * tau]]; // prettier-ignore
 }

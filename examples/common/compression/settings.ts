@@ -26,8 +26,8 @@ export interface Settings {
     logVariancesRate: number;
     mixingRate: number;
     tau: number;
-    /** τ falls to this in the epoch of the second part: what is held cannot leave, and the rest may make up for it. */
-    finalTau: number;
+    /** τ falls to this share of it in the epoch of the second part: what is held cannot leave, and the rest may make up for it. */
+    finalTauShare: number;
     /** Mixing proportion of the zero component. */
     zeroMixing: number;
     /** It is only where that proportion begins: for mixtures by layer, as layers are not equally sparse. */
