@@ -153,6 +153,18 @@ export function placedLayers(model: tfl.LayersModel): PlacedLayer[] {
 
 export const allLayers = (model: tfl.LayersModel): Layer[] => placedLayers(model).map(({ layer }) => layer);
 
+/** Counts uses of a layer that the host does not see: it is disposed of when all its users are. */
+export function countUses(layer: Layer, uses: number): void {
+  const open = layer as unknown as { _refCount: number | null };
+  if (uses !== 0) open._refCount = (open._refCount ?? 0) + uses;
+}
+
+/** Weights that train unless a layer around them is frozen, in the order in which the host lists those that train. */
+export function declaredTrainable(layer: Layer): LayerVariable[] {
+  const all = allLayers({ layers: [layer] } as unknown as tfl.LayersModel);
+  return [...new Set(all.flatMap((each) => (each as unknown as { _trainableWeights: LayerVariable[] })._trainableWeights))];
+}
+
 /** The layers that `tensor` is computed from, those inside of models and wrappers included, nearest first. */
 export function layersUpstream(tensor: tfl.SymbolicTensor): Layer[] {
   const seen = new Set<tfl.SymbolicTensor>([tensor]);

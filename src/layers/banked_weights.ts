@@ -133,8 +133,11 @@ export class BankedWeights {
       this.coefficients = add('coefficients', [candidates], { apply: () => tfc.tensor1d(start()) });
     }
     if (combination === 'softmaxWeights') this.coefficients = add('coefficients', [candidates], initializers.zeros());
-    // Coefficients of norm 1 on average: the map's columns are orthonormal.
-    if (combination === 'layerEmbedding') this.embedding = add('embedding', [projection![0] - 1], initializers.randomNormal({ mean: 0, stddev: Math.sqrt(1 / candidates) }));
+    if (combination === 'layerEmbedding') {
+      const bankSeed = this.use.owner?.seed ?? null;
+      // Coefficients of norm 1 on average: the map's columns are orthonormal.
+      this.embedding = add('embedding', [projection![0] - 1], initializers.randomNormal({ mean: 0, stddev: Math.sqrt(1 / candidates), ...(bankSeed !== null && { seed: 1000 * bankSeed + 1 + this.use.place }) }));
+    }
     const times = Math.ceil(wanted / sizeOf(this.#source));
     if (upsampling === 'mask' && times > 1) this.masks = add('masks', [times - 1, MASK_WINDOW], initializers.ones());
   }

@@ -3,8 +3,10 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
-import { checkSameHost } from '../host.js';
+import { allLayers, checkSameHost } from '../host.js';
+import { Unrolled } from '../solvers/unrolled.js';
 import { DecodingCache } from './decoding_cache.js';
+import { DEQLayer } from './deq_layer.js';
 
 const WHO = 'cachedDecoding';
 
@@ -40,6 +42,8 @@ export class CachedDecoding {
 
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
+    const solved = allLayers(model).find((layer) => layer instanceof DEQLayer && !(layer.gradient instanceof Unrolled));
+    if (solved !== undefined) throw new Error(`${WHO}: the equilibrium layer '${solved.name}' solves for all positions at once, and its solver cannot keep those of before. Decode with the whole sequence, or configure it with gradient: unrolled({steps}).`);
     this.#model = model;
   }
 

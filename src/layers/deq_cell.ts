@@ -1,9 +1,9 @@
 /** What makes a layer or model the cell of an equilibrium layer: which of its inputs are the state, of which shapes, and what it must not contain. */
 import type { Tensor } from '@tensorflow/tfjs-core';
-import { input, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import type { LayersModel, Shape } from '@tensorflow/tfjs-layers';
 import { shownShape, warnOnce } from '../checks.js';
 import { allLayers, isModel, type Layer } from '../host.js';
-import { nameAsLoaded, shapeList } from './outer_layer.js';
+import { build, nameAsLoaded, shapeList } from './outer_layer.js';
 
 export interface CellPlan {
   /** Shapes of the parts of the state, batch included; null where a length is known with the inputs only. */
@@ -64,7 +64,7 @@ function planLayer(who: string, cell: Layer, inputShapes: readonly Shape[], give
   const state = given ? inputShapes[injected] : next(xs[0]);
   checkState(who, cell, 0, state, next(state));
   if (cell.built) nameAsLoaded(cell, [state, ...xs]);
-  else asked(state, (shapes) => cell.apply(shapes.map((shape) => input({ batchShape: shape })) as SymbolicTensor[]));
+  else asked(state, (shapes) => build(cell, shapes));
   return { states: [state], injected };
 }
 

@@ -8,7 +8,7 @@ import type { Scalar, serialization, Tensor, Tensor1D, Variable } from '@tensorf
 import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { disposeWithTape, isRecording, withoutTape } from '../autodiff/tape.js';
 import { checkChoice, checkKeys, describe, warnOnce } from '../checks.js';
-import { revivedLayer, variableOf, withReads, type Initializer, type Layer } from '../host.js';
+import { declaredTrainable, revivedLayer, variableOf, withReads, type Initializer, type Layer } from '../host.js';
 import type { EquilibriumGradient } from '../solvers/equilibrium.js';
 import { jacobianPenalty } from '../solvers/jacobian_penalty.js';
 import { revive, serialized } from '../solvers/serialized.js';
@@ -22,7 +22,7 @@ import { checkNormalization, checkTrajectory, given, OPTIONS, settingsOf, START,
 import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
-import { applied, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
+import { applied, checkCallLosses, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
 import { RepeatedCalls } from './repeated_calls.js';
 
 /**
@@ -109,6 +109,7 @@ export class DEQLayer extends OuterLayer {
 
   override build(inputShape: Shape | Shape[]): void {
     const who = `DEQLayer '${this.name}'`;
+    checkCallLosses(who, 'the cell is called at each iteration', [this.cell]);
     this.#plan = planCell(who, this.cell, shapeList(inputShape), this.initialState === 'given');
     if (this.initialState === 'learned') this.#starts = this.#plan.states.map((shape, i) => this.#addStart(who, shape, i));
     if (this.kernelNormalization !== null) this.#addNormalization(who, this.kernelNormalization);
@@ -123,7 +124,8 @@ export class DEQLayer extends OuterLayer {
   }
 
   #addNormalization(who: string, normalization: KernelNormalization): void {
-    const kernels = this.cell.trainableWeights.filter(({ shape }) => shape.length >= 2);
+    // Whatever is frozen now: a file does not tell what was when it was built.
+    const kernels = declaredTrainable(this.cell).filter(({ shape }) => shape.length >= 2);
     if (kernels.length === 0) throw new Error(`${who}: kernelNormalization finds no trainable weight of rank ≥ 2 in the cell '${this.cell.name}'.`);
     this.#normalized = kernels.map((kernel, k) => {
       const wanted = normalization.weightsFor(variableOf(kernel));

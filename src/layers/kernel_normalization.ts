@@ -23,8 +23,10 @@ export interface KernelNormalization extends serialization.Serializable {
   normalize(kernel: Tensor, weights: readonly tfc.Variable[], training: boolean): Tensor;
 }
 
+/** Below the square of any length that counts; at 0 the root has no slope. */
+const TINY = 1e-24;
 /** ‖v‖ of each output unit (last axis): [1, …, units]. */
-const unitNorms = (kernel: Tensor): Tensor => tfc.sqrt(tfc.sum(tfc.square(kernel), kernel.shape.slice(1).map((_, axis) => axis), true)); // prettier-ignore
+const unitNorms = (kernel: Tensor): Tensor => tfc.sqrt(tfc.add(tfc.sum(tfc.square(kernel), kernel.shape.slice(1).map((_, axis) => axis), true), TINY)); // prettier-ignore
 
 /**
  * W = g · v / ‖v‖ for each output unit: the stored kernel v gives the direction only, its length g is a weight of its own, at first ‖v‖, so
@@ -44,7 +46,7 @@ export class WeightNormalization extends serialization.Serializable implements K
   }
 
   normalize(kernel: Tensor, [gain]: readonly tfc.Variable[]): Tensor {
-    return tfc.mul(kernel, tfc.div(gain, tfc.add(unitNorms(kernel), 1e-12)));
+    return tfc.mul(kernel, tfc.div(gain, unitNorms(kernel)));
   }
 
   getConfig(): serialization.ConfigDict {
@@ -108,10 +110,13 @@ export class SpectralNormalization extends serialization.Serializable implements
 const asMatrix = (kernel: Tensor): Tensor2D => tfc.reshape(kernel, [-1, kernel.shape[kernel.rank - 1]]) as Tensor2D;
 const unit = (vector: Tensor2D): Tensor2D => tfc.div(vector, tfc.maximum(tfc.norm(vector), 1e-12));
 
-/** `count` times v ← Mᵀ M v / ‖·‖, for v [columns, 1]. */
+/** `count` times v ← Mᵀ M v / ‖·‖, for v [columns, 1]; where that is 0, as for a kernel of zeros, v stays. */
 function powerSteps(matrix: Tensor2D, vector: Tensor2D, count: number): Tensor2D {
-  let v = vector;
-  for (let i = 0; i < count; i++) v = unit(tfc.matMul(matrix, unit(tfc.matMul(matrix, v)), true));
+  let v = unit(vector);
+  for (let i = 0; i < count; i++) {
+    const next: Tensor2D = tfc.matMul(matrix, unit(tfc.matMul(matrix, v)), true);
+    v = tfc.where(tfc.greater(tfc.norm(next), 1e-12), unit(next), v) as Tensor2D;
+  }
   return v;
 }
 

@@ -9,7 +9,7 @@ export interface LayerSimilarity {
   bank: string | null;
   /** Names of the layers, in the model's order. */
   layers: string[];
-  /** α, a row for each layer: [layers, coefficients]. */
+  /** α, with combination 'softmaxWeights' its softmax, a row for each layer: [layers, coefficients]. */
   coefficients: number[][];
   /** |cos| of the rows: [layers, layers], 1 where one layer's kernel is a multiple of the other's. */
   matrix: number[][];
@@ -19,6 +19,16 @@ export interface LayerSimilarity {
 export interface CombiningLayer extends Layer {
   readonly bank: Layer | null;
   readonly coefficients: LayerVariable | null;
+}
+
+/** What the candidates of a layer are multiplied by: its coefficients, or with 'softmaxWeights' their softmax. */
+export async function combinedBy(layer: CombiningLayer): Promise<number[]> {
+  const alpha = Array.from(await variableOf(layer.coefficients!).data());
+  if (layer.getConfig()['combination'] !== 'softmaxWeights') return alpha;
+  const top = Math.max(...alpha);
+  const powers = alpha.map((each) => Math.exp(each - top));
+  const total = powers.reduce((sum, each) => sum + each, 0);
+  return powers.map((each) => each / total);
 }
 
 export const isCombining = (layer: Layer): layer is CombiningLayer => 'coefficients' in layer && 'bank' in layer && (layer as CombiningLayer).coefficients !== null;
@@ -45,7 +55,7 @@ export async function layerSimilarity(model: tfl.LayersModel): Promise<LayerSimi
   }
   if (groups.size === 0) throw new Error('layerSimilarity: the model has no layer that combines what a bank holds. Use templateConv2d, or banked layers with combination: \'learnedWeights\'.');
   return Promise.all([...groups.values()].map(async ({ bank, layers }) => {
-    const coefficients = await Promise.all(layers.map(async (layer) => Array.from(await variableOf(layer.coefficients!).data())));
+    const coefficients = await Promise.all(layers.map(combinedBy));
     return { bank, layers: layers.map(({ name }) => name), coefficients, matrix: coefficientSimilarity(coefficients) };
   }));
 }

@@ -2,7 +2,7 @@
 import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { input, layers, LayersModel, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, shownShape } from '../checks.js';
-import { revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../host.js';
+import { allLayers, countUses, isModel, placedLayers, revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../host.js';
 
 /**
  * A layer with layers inside: what it does with them is its `call`. Their weights are its own for the host: trained, counted, saved and loaded
@@ -19,7 +19,25 @@ export abstract class OuterLayer extends layers.Layer {
     super(args);
     this.innerLayers = [...new Set(inner)];
     checkInner(who, this.innerLayers);
-    if (!(args.trainable ?? (inner.length === 0 || inner.some(({ trainable }) => trainable)))) this.trainable = false;
+    if (args.trainable === false) this.trainable = false;
+  }
+
+  /** To be called when those inside are built: from now on they are used here, too. */
+  override build(inputShape: Shape | Shape[]): void {
+    for (const layer of this.innerLayers) {
+      // A model counts itself when it is made, which stands for the first use.
+      const stands = isModel(layer) && !usedModels.has(layer);
+      if (stands) usedModels.add(layer);
+      countUses(layer, (stands ? 0 : 1) - (builtInside.delete(layer) ? 1 : 0));
+    }
+    super.build(inputShape);
+  }
+
+  /** Own weights, and what those inside hold unless somebody else uses them. */
+  protected override disposeWeights(): number {
+    const own = [...super.trainableWeights, ...super.nonTrainableWeights];
+    for (const weight of own) weight.dispose();
+    return this.innerLayers.reduce((count, layer) => count + layer.dispose().numDisposedVariables, own.length);
   }
 
   override get trainable(): boolean {
@@ -58,6 +76,10 @@ function checkInner(who: string, inner: readonly Layer[]): void {
   }
 }
 
+/** Layers whose use by the outer one the host has counted, as they were built for it. */
+const builtInside = new WeakSet<Layer>();
+const usedModels = new WeakSet<Layer>();
+
 /**
  * Builds `layer` for inputs of these shapes, if it is not built.
  * @returns the shapes of its outputs.
@@ -74,7 +96,8 @@ export function builtFor(who: string, layer: Layer, shapes: readonly Shape[]): S
   }
 }
 
-function build(layer: Layer, shapes: readonly Shape[]): void {
+export function build(layer: Layer, shapes: readonly Shape[]): void {
+  builtInside.add(layer);
   const inputs = shapes.map((shape) => input({ batchShape: shape }));
   layer.apply((shapes.length === 1 ? inputs[0] : inputs) as SymbolicTensor);
 }
@@ -88,9 +111,22 @@ export function nameAsLoaded(layer: Layer, shapes: readonly Shape[]): void {
   const twin = revivedTwin(layer);
   if (twin === null) return;
   build(twin, shapes);
-  // Read-only in the types alone.
-  layer.weights.forEach((weight, i) => ((weight as { originalName: string }).originalName = twin.weights[i].originalName));
+  const [ours, theirs] = [placedInside(layer), placedInside(twin)];
+  ours.forEach(({ layer: own, path }, i) => {
+    if (path.some(isModel)) return;
+    const names = ownWeights(theirs[i].layer).map(({ originalName }) => originalName);
+    // Read-only in the types alone.
+    ownWeights(own).forEach((weight, k) => ((weight as { originalName: string }).originalName = names[k]));
+  });
   twin.dispose();
+}
+
+const placedInside = (layer: Layer) => placedLayers({ layers: [layer] } as unknown as LayersModel);
+
+/** Without those of layers inside. */
+function ownWeights(layer: Layer): LayerVariable[] {
+  const inner = new Set(placedInside(layer).slice(1).flatMap((placed) => placed.layer.weights));
+  return layer.weights.filter((weight) => !inner.has(weight));
 }
 
 /** Null for a class that no file can name: then there are no names to be found again. */
@@ -124,6 +160,17 @@ export const savedLayers = (inner: readonly Layer[]): serialization.ConfigDict[]
 /** For `fromConfig`: what {@link savedLayers} wrote. */
 export const revivedLayers = (who: string, saved: unknown, customObjects?: serialization.ConfigDict): Layer[] =>
   (saved as unknown[]).map((each) => revivedLayer(who, each, customObjects));
+
+/**
+ * Checks that no layer inside adds to the loss when it is called: where a call is computed again, or iterated, what it adds is lost.
+ * @throws Error naming the layer and its option.
+ */
+export function checkCallLosses(who: string, why: string, inner: readonly Layer[]): void {
+  for (const layer of allLayers({ layers: [...inner] } as unknown as LayersModel)) {
+    const option = (layer as { lossOfCalls?: string | null }).lossOfCalls ?? null;
+    if (option !== null) throw new Error(`${who}: ${why}, and what the layer '${layer.name}' (${layer.getClassName()}) adds to the loss by ${option} would be lost. Leave ${option} out of it, or do without that.`);
+  }
+}
 
 /**
  * Tells of a call that changed a weight that is not trained, as running statistics do.

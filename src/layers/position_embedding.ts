@@ -3,7 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
 import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
-import { initializerOf, LAYER_OPTIONS, serialized, variableOf, type Initializer, type InitializerIdentifier, type LayerArgs } from '../host.js';
+import { initializerOf, LAYER_OPTIONS, regularizerOf, serialized, variableOf, type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier } from '../host.js';
 import { activeCache } from './decoding_cache.js';
 
 export interface PositionEmbeddingArgs extends LayerArgs {
@@ -13,6 +13,8 @@ export interface PositionEmbeddingArgs extends LayerArgs {
   maxLength?: number | null;
   /** Start of the table. Default 'randomUniform'. */
   embeddingsInitializer?: InitializerIdentifier;
+  /** Of the table. Only with 'learned'. */
+  embeddingsRegularizer?: RegularizerIdentifier;
 }
 
 const KINDS = ['sinusoidal', 'learned'] as const;
@@ -49,16 +51,19 @@ export class PositionEmbedding extends layers.Layer {
   readonly kind: (typeof KINDS)[number];
   readonly maxLength: number | null;
   readonly embeddingsInitializer: Initializer;
+  readonly embeddingsRegularizer: Regularizer | null;
   embeddings: LayerVariable | null = null;
 
   constructor(args: PositionEmbeddingArgs = {}) {
     super(args);
     const who = 'PositionEmbedding';
-    checkKeys(who, args, ['kind', 'maxLength', 'embeddingsInitializer', ...LAYER_OPTIONS]);
+    checkKeys(who, args, ['kind', 'maxLength', 'embeddingsInitializer', 'embeddingsRegularizer', ...LAYER_OPTIONS]);
     this.kind = checkChoice(who, 'kind', args.kind ?? 'sinusoidal', KINDS);
     if (this.kind === 'sinusoidal' && args.maxLength != null) throw new Error(`${who}: maxLength is the size of a learned table, got ${describe(args.maxLength)} with kind 'sinusoidal', which has no end. Leave it out, or use kind: 'learned'.`);
     this.maxLength = this.kind === 'sinusoidal' ? null : checkNumber(who, 'maxLength', args.maxLength, integerAtLeast(1), 'It is the number of learned positions.');
     this.embeddingsInitializer = initializerOf(who, 'embeddingsInitializer', args.embeddingsInitializer ?? 'randomUniform');
+    this.embeddingsRegularizer = regularizerOf(who, 'embeddingsRegularizer', args.embeddingsRegularizer);
+    if (this.kind === 'sinusoidal' && this.embeddingsRegularizer !== null) throw new Error(`${who}: embeddingsRegularizer is for a learned table; kind 'sinusoidal' has none. Leave it out, or use kind: 'learned'.`);
     this.supportsMasking = true;
   }
 
@@ -66,7 +71,7 @@ export class PositionEmbedding extends layers.Layer {
     const shape = (Array.isArray(inputShape[0]) ? inputShape[0] : inputShape) as Shape;
     if (shape.length !== 3 || shape[2] == null) throw new Error(`PositionEmbedding '${this.name}': expected [batch, time, width] with a known width, got [${shape.map((length) => length ?? 'null').join(', ')}].`);
     if (shape[1] != null) this.#checkEnd(shape[1]);
-    if (this.maxLength !== null) this.embeddings = this.addWeight('embeddings', [this.maxLength, shape[2]], 'float32', this.embeddingsInitializer);
+    if (this.maxLength !== null) this.embeddings = this.addWeight('embeddings', [this.maxLength, shape[2]], 'float32', this.embeddingsInitializer, this.embeddingsRegularizer ?? undefined);
     super.build(inputShape);
   }
 
@@ -88,7 +93,7 @@ export class PositionEmbedding extends layers.Layer {
   }
 
   override getConfig(): serialization.ConfigDict {
-    return { ...super.getConfig(), kind: this.kind, maxLength: this.maxLength, embeddingsInitializer: serialized(this.embeddingsInitializer) };
+    return { ...super.getConfig(), kind: this.kind, maxLength: this.maxLength, embeddingsInitializer: serialized(this.embeddingsInitializer), embeddingsRegularizer: serialized(this.embeddingsRegularizer) };
   }
 }
 

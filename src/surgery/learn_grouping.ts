@@ -5,7 +5,8 @@
 import type * as tfl from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { kMeans } from '../clustering/k_means.js';
-import { allLayers, checkSameHost, variableOf, type Layer } from '../host.js';
+import { allLayers, checkSameHost, type Layer } from '../host.js';
+import { combinedBy } from '../layers/layer_similarity.js';
 import type { BankedLayer } from '../layers/banked_layer.js';
 import type { Combination } from '../layers/banked_options.js';
 import type { ParameterBank } from '../layers/parameter_bank.js';
@@ -94,10 +95,5 @@ async function coefficientsOf(who: string, layer: BankedLayer): Promise<number[]
   if (layer.coefficients === null) {
     throw new Error(`${who}: layer '${layer.name}' has no coefficients with combination '${combinationOf(layer)}'. Group layers with combination: 'softmaxWeights'.`);
   }
-  const alpha = Array.from(await variableOf(layer.coefficients).data());
-  if (combinationOf(layer) !== 'softmaxWeights') return alpha;
-  const top = Math.max(...alpha);
-  const powers = alpha.map((each) => Math.exp(each - top));
-  const total = powers.reduce((sum, each) => sum + each, 0);
-  return powers.map((each) => each / total);
+  return combinedBy(layer);
 }

@@ -3,6 +3,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { stripTopology } from '../compression/strip_training.js';
+import { isModel, variableOf } from '../host.js';
 
 type Node = Record<string, unknown>;
 /** A layer as a saved topology holds it; keys of configs in snake case. */
@@ -35,7 +36,15 @@ export async function rebuild(model: tfl.LayersModel, edit: (config: ModelConfig
     if (own !== null) {
       layer.setWeights(own);
       tfc.dispose(own);
-    } else if (layer.getWeights().length > 0) layer.setWeights(model.getLayer(layer.name).getWeights());
+    } else if (layer.weights.length > 0) copyWeights(model.getLayer(layer.name), layer);
   }
   return result;
+}
+
+/** By names, as the host's loader does it: the order depends on what is frozen inside, which the config of a nested model does not tell. */
+function copyWeights(from: tfl.layers.Layer, to: tfl.layers.Layer): void {
+  const values = new Map(from.weights.map((weight) => [weight.originalName, variableOf(weight)]));
+  const found = to.weights.map(({ originalName }) => values.get(originalName));
+  to.setWeights(found.every((value) => value !== undefined) ? found : from.getWeights());
+  if (!from.trainable && isModel(to)) to.trainable = false;
 }

@@ -46,7 +46,7 @@ const WHO = 'removeDeadUnits';
  *
  * ```js
  * const {model: small, keptInputs} = await removeDeadUnits(model, {inputs: true});
- * const input = tf.gather(x, tf.tensor1d(keptInputs[small.layers[0].name], 'int32'), -1);
+ * const input = tf.gather(x, tf.tensor1d(keptInputs[small.inputNames[0]], 'int32'), -1);
  * small.predict(input);   // = model.predict(x), up to the order of float32 sums
  * ```
  *

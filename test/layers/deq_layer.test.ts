@@ -350,6 +350,24 @@ describe('the weights of deqLayer', () => {
 });
 
 describe('what keeps an equilibrium stable', () => {
+  it('stays finite where a kernel, or a unit of it, is zero, and bounds what grows from there', async () => {
+    const norm = weightNormalization();
+    const kernel = tf.tensor2d([[0, 1], [0, 2]]); // prettier-ignore
+    const [{ initial }] = norm.weightsFor(kernel);
+    const gain = tf.variable(initial);
+    const slope = tf.grad((v) => tf.sum(tf.square(norm.normalize(v, [gain]))))(kernel);
+    expect(Array.from(await slope.data()).every(Number.isFinite)).toBe(true);
+    const spectral = spectralNormalization({ bound: 0.5, iterations: 4 });
+    const [vector] = spectral.weightsFor(tf.zeros([3, 3]));
+    const stored = tf.variable(vector.initial);
+    expect(Number((await tf.norm(stored).data())[0])).toBeCloseTo(1, 5);
+    spectral.normalize(tf.zeros([3, 3]), [stored], true);
+    const grown = tf.diag(tf.tensor1d([4, 1, 1])) as tf.Tensor2D;
+    for (let i = 0; i < 5; i++) spectral.normalize(grown, [stored], true);
+    expect(Math.max(...(await spectral.normalize(grown, [stored], false).data()))).toBeCloseTo(0.5, 3);
+    tf.dispose([kernel, initial, gain, slope, vector.initial, stored, grown]);
+  });
+
   it('weightNormalization changes nothing at first, and gives each unit the length of its gain', async () => {
     const cell = denseCell();
     const plain = await (modelOf({ cell }).model.predict(x()) as tf.Tensor).data();

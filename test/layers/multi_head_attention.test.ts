@@ -118,7 +118,7 @@ describe('multiHeadAttention', () => {
   }
 
   it('lets causal positions see no later one', async () => {
-    const { model } = made({ numHeads: 2, causal: true }, [[4, 6]]);
+    const { model } = made({ numHeads: 2, causal: true, kernelInitializer: initializers.glorotUniform({ seed: 1 }) }, [[4, 6]]);
     const x = seeded([1, 4, 6], 1);
     const moved = tf.add(x, tf.tensor3d([0, 0, 1, 0], [1, 4, 1]));
     const [before, after] = [await one(model, x).data(), await one(model, moved).data()];

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { input, layers, model as functional, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, layers, model as functional, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
-import { deqLayer, fixedPointIteration, multiHeadAttention, recurrentDepth } from '../../src/index.js';
+import { deqLayer, fixedPointIteration, hashedDense, multiHeadAttention, recurrentDepth, recursiveConv, transformerCell, universalTransformer, weightNormalization } from '../../src/index.js';
 import { expectNear, saveAndLoad, savedArtifacts, seeded } from '../contract/fixtures.js';
 
 const around = (layer: layers.Layer): LayersModel => {
@@ -46,5 +46,106 @@ describe('a layer that was built before another one took it in', () => {
     const cell = multiHeadAttention({ numHeads: 2, name: 'cell' });
     cell.apply([input({ shape: [3, 4] }), input({ shape: [3, 4] })]);
     await expectRoundTrip(around(deqLayer({ cell, solver: fixedPointIteration({ maxIterations: 3, tolerance: 1e-3 }), name: 'equilibrium' })));
+  });
+});
+
+describe('a layer that was applied elsewhere before another one took it in, and holds a model', () => {
+  it('is saved and loaded', async () => {
+    const solver = fixedPointIteration({ maxIterations: 3 });
+    const inner = deqLayer({ cell: transformerCell({ units: 4, numHeads: 2 }), solver });
+    around(inner);
+    await expectRoundTrip(around(recurrentDepth({ layer: inner, steps: 2 })));
+  });
+});
+
+describe('what is frozen inside of a layer', () => {
+  it('leaves the outer layer’s own weights to be trained', () => {
+    const frozen = () => layers.dense({ units: 4, trainable: false });
+    const outer = recurrentDepth({ layer: frozen(), steps: 2, stepSignal: 'learned' });
+    around(outer);
+    expect(outer.trainableWeights.map(({ shape }) => shape)).toEqual([[2, 4]]);
+    const shut = recurrentDepth({ layer: layers.dense({ units: 4 }), steps: 2, stepSignal: 'learned', trainable: false });
+    around(shut);
+    expect(shut.trainableWeights).toEqual([]);
+  });
+
+  it('may be thawed after loading: recomputation and normalisation go on with it', async () => {
+    const x = input({ shape: [5, 4] });
+    const recursive = recursiveConv({ kernelSize: 3, recursions: 3, checkpoint: true, trainable: false });
+    const net = functional({ inputs: x, outputs: recursive.apply(x) as SymbolicTensor });
+    const loaded = await saveAndLoad(net);
+    const [, layer] = loaded.layers;
+    layer.trainable = true;
+    loaded.compile({ optimizer: tf.train.sgd(0.1), loss: 'meanSquaredError' });
+    const kernel = await layer.getWeights()[0].data();
+    await loaded.fit(seeded([2, 5, 4], 1), seeded([2, 5, 4], 2), { epochs: 1, verbose: 0 });
+    expect(await layer.getWeights()[0].data()).not.toEqual(kernel);
+    const deq = deqLayer({ cell: cellOf(), kernelNormalization: weightNormalization(), solver: fixedPointIteration({ maxIterations: 3 }), trainable: false });
+    await expectRoundTrip(around(deq));
+    const steps = recurrentDepth({ layer: normalised(), steps: 3, normalization: 'perStep', trainable: false });
+    const again = await saveAndLoad(around(steps));
+    again.layers[1].trainable = true;
+    expect(again.layers[1].trainableWeights).toHaveLength(8);
+  });
+});
+
+/** (z, x) ↦ 0.3·zW + x */
+function cellOf(): LayersModel {
+  const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
+  const dense = layers.dense({ units: 4, useBias: false, kernelInitializer: 'identity' });
+  return functional({ inputs: [z, x], outputs: layers.add().apply([layers.activation({ activation: 'tanh' }).apply(dense.apply(z)) as SymbolicTensor, x]) as SymbolicTensor });
+}
+
+const normalised = (): LayersModel => sequential({ layers: [layers.dense({ units: 4, inputShape: [3, 4] }), layers.layerNormalization()] });
+
+describe('what would add to the loss inside of a layer that computes again', () => {
+  const ponders = () => universalTransformer({ units: 4, numHeads: 2, steps: 2, recurrence: 'act', adaptive: { ponderWeight: 1 }, name: 'ponders' });
+
+  it.each<[string, () => layers.Layer]>([
+    ['recurrentDepth', () => recurrentDepth({ layer: ponders(), steps: 2, checkpointing: true })],
+    ['universalTransformer', () => universalTransformer({ units: 4, numHeads: 2, steps: 2, checkpointing: true, transition: around(ponders()) } as never)],
+  ])('is refused by %s', async (_, make) => {
+    const net = around(make());
+    net.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    const fit = net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 1, verbose: 0 });
+    await expect(fit).rejects.toThrow("computes each step again, and what the layer 'ponders' (UniversalTransformer) adds to the loss by adaptive: {ponderWeight} would be lost.");
+  });
+
+  it('is refused by deqLayer', () => {
+    const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
+    const cell = functional({ inputs: [z, x], outputs: layers.add().apply([ponders().apply(z) as SymbolicTensor, x]) as SymbolicTensor });
+    expect(() => around(deqLayer({ cell }))).toThrow("the cell is called at each iteration, and what the layer 'ponders'");
+  });
+});
+
+describe('running statistics inside of a universalTransformer that computes again', () => {
+  it('are refused, as each batch would count twice', async () => {
+    const transition = sequential({ layers: [layers.dense({ units: 4, inputShape: [3, 4] }), layers.batchNormalization()] });
+    const net = around(universalTransformer({ units: 4, numHeads: 2, steps: 2, checkpointing: true, transition } as never));
+    net.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    await expect(net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 1, verbose: 0 })).rejects.toThrow('checkpointing calls each layer twice, which would count each batch twice in the running statistics');
+  });
+});
+
+describe('disposing of a layer', () => {
+  it('frees all that is inside, but not what another model uses', async () => {
+    const x = seeded([2, 3, 4], 1);
+    const before = tf.memory().numTensors;
+    const shared = hashedDense({ units: 4, compression: 2 });
+    const nets = [around(recurrentDepth({ layer: shared, steps: 2 })), around(recurrentDepth({ layer: shared, steps: 3 })), around(shared)];
+    const kept = await (nets[1].predict(x) as tf.Tensor).data();
+    tf.tidy(() => void nets[0].predict(x));
+    nets[0].dispose();
+    expectNear('the other', await tf.tidy(() => nets[1].predict(x) as tf.Tensor).data(), kept, 0);
+    nets[2].dispose();
+    expectNear('the other', await tf.tidy(() => nets[1].predict(x) as tf.Tensor).data(), kept, 0);
+    nets[1].dispose();
+    const others = [around(recurrentDepth({ layer: normalised(), steps: 2 })), around(recurrentDepth({ layer: universalTransformer({ units: 4, numHeads: 2, steps: 2, recurrence: 'act' }), steps: 2 }))];
+    for (const net of others) {
+      tf.tidy(() => void net.predict(x));
+      net.dispose();
+    }
+    // The predictions that were compared.
+    expect(tf.memory().numTensors - before).toBe(3);
   });
 });

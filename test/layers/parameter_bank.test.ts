@@ -205,6 +205,35 @@ describe('one bank for images and text', () => {
   });
 });
 
+describe('layerSimilarity of banked layers', () => {
+  it('compares what their candidates are multiplied by: with softmaxWeights not α itself', async () => {
+    const [x, bank] = [input({ shape: [4] }), parameterBank({ size: 40, seed: 1, passInput: true })];
+    const banked = (name: string) => bankedDense({ units: 4, candidates: 2, combination: 'softmaxWeights', name });
+    const mixes = functionalModel({ inputs: x, outputs: ['one', 'two'].reduce((h, name) => banked(name).apply(h) as SymbolicTensor, bank.apply(x) as SymbolicTensor) });
+    const similarity = async () => (await layerSimilarity(mixes))[0].matrix[0][1];
+    expect(await similarity()).toBeCloseTo(1, 6);
+    // Opposite α, so nearly disjoint mixtures.
+    for (const [name, alpha] of [['one', [3, -3]], ['two', [-3, 3]]] as const) mixes.getLayer(name).setWeights([tf.tensor1d([...alpha]), ...mixes.getLayer(name).getWeights().slice(1)]);
+    expect(await similarity()).toBeLessThan(0.02);
+  });
+});
+
+describe('the seed of a parameterBank', () => {
+  it.each(['learnedWeights', 'layerEmbedding'] as const)('decides on the start of layers with %s, another one for each', async (combination) => {
+    const made = async (): Promise<number[][]> => {
+      const x = input({ shape: [4] });
+      const bank = parameterBank({ size: 40, seed: 5, embeddingCandidates: 2 }).apply(x) as SymbolicTensor[];
+      const given = combination === 'layerEmbedding' ? bank : bank.slice(0, 1);
+      const layer = () => bankedDense({ units: 4, candidates: 2, combination, useBias: false });
+      const model = functionalModel({ inputs: x, outputs: layer().apply([layer().apply([x, ...given]) as SymbolicTensor, ...given]) as SymbolicTensor });
+      return Promise.all(model.getWeights().map(async (weight) => Array.from(await weight.data())));
+    };
+    const first = await made();
+    expect(await made()).toEqual(first);
+    expect(first.at(-1)).not.toEqual(first.at(-2));
+  });
+});
+
 describe('what banks of parameters refuse', () => {
   const on = (size: number, make: () => { apply(inputs: SymbolicTensor[]): unknown }) => () => {
     const x = input({ shape: [40] });

@@ -4,12 +4,14 @@ import { describe, expect, it } from 'vitest';
 import { cachedDecoding } from '../../src/layers/cached_decoding.js';
 import { positionEmbedding, sinusoids, type PositionEmbeddingArgs } from '../../src/layers/position_embedding.js';
 import { quickLayerNormalization } from '../../src/layers/quick_layer_normalization.js';
-import { expectNear, seeded } from '../contract/fixtures.js';
+import { attachRegularizer, priorsOf } from '../../src/regularizers/attach.js';
+import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
+import { expectNear, saveAndLoad, seeded } from '../contract/fixtures.js';
 import { layerContract } from '../contract/layer_contract.js';
 
 describe('the layer contract holds for learned positions', () =>
   layerContract({
-    create: (args: PositionEmbeddingArgs) => positionEmbedding(args), args: { kind: 'learned', maxLength: 5, embeddingsInitializer: 'ones', name: 'contract_positions' },
+    create: (args: PositionEmbeddingArgs) => positionEmbedding(args), args: { kind: 'learned', maxLength: 5, embeddingsInitializer: 'ones', embeddingsRegularizer: 'l1l2', name: 'contract_positions' },
     inputShape: [3, 4], parameters: 20, masking: 'passes', learningRate: 1,
   })); // prettier-ignore
 
@@ -29,6 +31,14 @@ describe('positionEmbedding', () => {
     const decoding = cachedDecoding(model);
     decoding.step(tf.zeros([1, 3, 2]));
     expect(() => decoding.step(tf.zeros([1, 1, 2]))).toThrow(message);
+  });
+
+  it('keeps a prior that was attached to its table, through a save', async () => {
+    const x = input({ shape: [3, 2] });
+    const model = functionalModel({ inputs: x, outputs: positionEmbedding({ kind: 'learned', maxLength: 3 }).apply(x) as SymbolicTensor });
+    attachRegularizer(model, gmmPrior({ trainingExamples: 4, components: 2 }));
+    expect(priorsOf(await saveAndLoad(model))).toHaveLength(1);
+    expect(() => positionEmbedding({ embeddingsRegularizer: 'l1l2' })).toThrow("PositionEmbedding: embeddingsRegularizer is for a learned table; kind 'sinusoidal' has none.");
   });
 
   it('says what is wrong', () => {

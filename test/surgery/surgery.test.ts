@@ -31,6 +31,21 @@ const predicted = async (model: LayersModel, x: tf.Tensor) => (model.predict(x) 
 const dense = (units: number, name: string, rest: object = {}) => layers.dense({ units, name, activation: 'tanh', ...rest });
 
 describe('removeDeadUnits', () => {
+  it('leaves a frozen network inside as it is, normalisations too', async () => {
+    const base = sequential({ layers: [dense(6, 'base_a', { inputShape: [5] }), layers.batchNormalization({ name: 'base_norm' }), dense(4, 'base_b')] });
+    randomise(base);
+    base.trainable = false;
+    const model = sequential({ layers: [base, dense(6, 'head'), dense(2, 'last')] });
+    for (const name of ['head', 'last']) model.getLayer(name).setWeights(model.getLayer(name).getWeights().map((weight, i) => seeded(weight.shape, i + 3)));
+    setRows(model, 'last', (r) => (r === 2 ? null : r));
+    const x = seeded([9, 5], 3);
+    const { model: small, removed } = await removeDeadUnits(model);
+    expect(Object.values(removed).flat().length).toBeGreaterThan(0);
+    expect(relativeError(await predicted(small, x), await predicted(model, x))).toBeLessThan(1e-6);
+    expect(small.layers[0].trainable).toBe(false);
+    expect(small.trainableWeights).toHaveLength(4);
+  });
+
   it('removes units with their biases and normalisation, cascades back, and leaves the outputs equal', async () => {
     const model = randomise(
       sequential({

@@ -9,7 +9,7 @@ import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
 import { isRecording } from '../../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../../checks.js';
 import { LAYER_OPTIONS, revivedLayer, serialized, variableOf, type Layer, type LayerArgs, type LayerWeights } from '../../host.js';
-import { applied, builtFor, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
+import { applied, builtFor, checkCallLosses, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
 import { checkPattern, groupOfSteps, type DepthPattern } from './pattern.js';
 import { learnedRow, sinusoids, SIGNALS, type Signal } from './signals.js';
 import { atStep, normalizationsIn, weightsOfSteps } from './step_normalization.js';
@@ -161,6 +161,7 @@ export class RecurrentDepth extends OuterLayer {
       });
       const others = [...context, ...given];
       if (!this.checkpointing || !isRecording()) return chain.reduce((h, step, i) => following(h, () => step([h], others)[0], i > 0), state);
+      checkCallLosses(`RecurrentDepth '${this.name}'`, 'checkpointing computes each step again', this.innerLayers);
       const changed = watchStatistics(this.innerLayers);
       const variables = [...this.trainableWeights, ...this.nonTrainableWeights].map(variableOf);
       const [last] = checkpointed(chain, [state], { inputs: others, variables, segment: 1 });

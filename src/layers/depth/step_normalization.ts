@@ -27,7 +27,7 @@ function copies(layer: Layer, step: number, add: AddWeight): Record<string, Laye
     const own = open[part];
     if (!(own instanceof LayerVariable)) continue;
     const option = <T>(suffix: string) => (open[`${part}${suffix}`] ?? null) as T | null;
-    made[part] = add(`${layer.name}_${snake[part]}_${step}`, own.shape, option<Initializer>('Initializer') ?? initializerOf(layer.name, part, part === 'gamma' ? 'ones' : 'zeros'), option<Regularizer>('Regularizer'), own.trainable, option<Constraint>('Constraint'));
+    made[part] = add(`${layer.name}_${snake[part]}_${step}`, own.shape, option<Initializer>('Initializer') ?? initializerOf(layer.name, part, part === 'gamma' ? 'ones' : 'zeros'), option<Regularizer>('Regularizer'), part === 'gamma' || part === 'beta', option<Constraint>('Constraint'));
   }
   return made;
 }

@@ -13,7 +13,7 @@ import { lookingOn } from '../../solvers/looking.js';
 import { checkMask } from '../attention_inputs.js';
 import { activeCache } from '../decoding_cache.js';
 import { InnerRegularizers } from '../inner_regularizers.js';
-import { applied, builtFor, OuterLayer, shapeList } from '../outer_layer.js';
+import { applied, builtFor, checkCallLosses, OuterLayer, shapeList, watchStatistics } from '../outer_layer.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
 import { learnedRow, sinusoids } from './signals.js';
 import { gateLayer, haltingLayer, TransformerStep, type StepContext } from './transformer_step.js';
@@ -148,9 +148,16 @@ export class UniversalTransformer extends OuterLayer {
       const given = names.map((name) => context[name]!);
       const chain = Array.from({ length: steps }, (_, t): ChainStep => ([h], more) => this.#next(h, t, Object.fromEntries(names.map((name, i) => [name, more[i]])), training));
       const recomputes = checkpointing && isRecording();
+      if (recomputes) checkCallLosses(`UniversalTransformer '${this.name}'`, 'checkpointing computes each step again', this.innerLayers);
+      const changed = watchStatistics(this.innerLayers);
+      const checked = (result: Tensor): Tensor => {
+        const statistic = recomputes ? changed() : null;
+        if (statistic === null) return result;
+        throw new Error(`UniversalTransformer '${this.name}': checkpointing calls each layer twice, which would count each batch twice in the running statistics '${statistic.name}'. Use layerNormalization, or checkpointing: false.`);
+      };
       const args = { inputs: given, variables: recomputes ? [...this.trainableWeights, ...this.nonTrainableWeights].map(variableOf) : [], segment: 1 };
       if (adaptive === null) {
-        if (recomputes) return checkpointed(chain, [x], args)[0];
+        if (recomputes) return checked(checkpointed(chain, [x], args)[0]);
         return chain.reduce((h, step, t) => this.#freed(h, tfc.tidy(() => step([h], given)[0]), t > 0), x);
       }
       const { output, halting, steps: computed } = adaptiveComputation(x, {
@@ -164,8 +171,13 @@ export class UniversalTransformer extends OuterLayer {
       }); // prettier-ignore
       this.#remember(halting, padding, computed);
       if (training && isRecording() && adaptive.ponderWeight > 0) this.#addPonder(tfc.mul(adaptive.ponderWeight, ponderCost(halting, padding)));
-      return output;
+      return checked(output);
     });
+  }
+
+  /** What its calls add to the loss. */
+  get lossOfCalls(): string | null {
+    return (this.#settings.adaptive?.ponderWeight ?? 0) > 0 ? 'adaptive: {ponderWeight}' : null;
   }
 
   /** The next state, and with `act` the probability of halting that was read before. */

@@ -10,7 +10,7 @@ import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.j
 import { shownShape } from '../../checks.js';
 import { initializerOf, serialized, variableOf, type InitializerIdentifier, type LayerVariable, type RegularizedWeight, type Regularizer } from '../../host.js';
 import { InnerRegularizers } from '../inner_regularizers.js';
-import { OuterLayer, shapeList } from '../outer_layer.js';
+import { checkCallLosses, OuterLayer, shapeList } from '../outer_layer.js';
 import { RepeatedCalls } from '../repeated_calls.js';
 import { Block } from './block.js';
 import { channelShuffle, checkShuffledChannels } from './channels.js';
@@ -135,7 +135,7 @@ export class RecursiveConv extends OuterLayer {
     this.#gate?.build(WHO, owner, states, recursions);
     this.#head?.build(owner, [states], space, { tied: true, prefix: '_head' });
     if (readout === 'weighted') this.#stepWeights = owner.add('step_weights', [recursions], 'ones');
-    this.#chainWeights = this.trainableWeights;
+    this.#chainWeights = this.weights;
     if (fusion !== null) {
       const seen = recursions * outputs + inputs + memories;
       this.#fusion = new Block(`${WHO}: fusion`, [{ ...fusion, filters: fused }]);
@@ -200,7 +200,7 @@ export class RecursiveConv extends OuterLayer {
       step: (input, states, context) => tfc.tidy(() => this.#step(input, states, context)),
       seesAll: connection === 'dense',
       emits: everyStep || isFusing(readout),
-      checkpointed: checkpoint && isRecording() ? this.#chainWeights.map(variableOf) : null,
+      checkpointed: checkpoint && isRecording() ? this.#recomputed() : null,
     }); // prettier-ignore
     this.#note(depths, computed, training);
     const context: LoopContext = { recursion: 0, training, entered: null, first: true };
@@ -208,6 +208,18 @@ export class RecursiveConv extends OuterLayer {
     const fused = (): Tensor => (isFusing(readout) ? this.#fusion!.apply(fusionInputs(readout, outputs, x, memories), context) : lastOutput());
     const main = summed === null ? fused() : summed.end(total!);
     return everyStep ? [main, ...outputs.map((output) => tfc.clone(output))] : [main];
+  }
+
+  /** The weights that what is recomputed depends on and that train, of which some may have been frozen when it was built. */
+  #recomputed(): tfc.Variable[] {
+    checkCallLosses(`${WHO} '${this.name}'`, 'checkpoint computes recursions again', this.innerLayers);
+    const trainable = new Set(this.trainableWeights);
+    return this.#chainWeights.filter((weight) => trainable.has(weight)).map(variableOf);
+  }
+
+  /** What its calls add to the loss. */
+  get lossOfCalls(): string | null {
+    return (this.#gate?.options.cost ?? 0) > 0 ? 'gate: {cost}' : null;
   }
 
   /** Keeps what {@link depths} tells, and the cost of the gates for the host to add to the loss. */
@@ -264,9 +276,8 @@ export class RecursiveConv extends OuterLayer {
 
   override getConfig(): serialization.ConfigDict {
     const config = { ...super.getConfig(), ...recursionConfig(this.#args) };
-    // A regularizer that was attached later.
-    if (this.#isSingle && this.kernelRegularizer !== null) config['kernelRegularizer'] = serialized(this.kernelRegularizer);
-    if (this.#isSingle && this.biasRegularizer !== null) config['biasRegularizer'] = serialized(this.biasRegularizer);
+    // As attached or detached later.
+    if (this.#isSingle) Object.assign(config, { kernelRegularizer: serialized(this.kernelRegularizer), biasRegularizer: serialized(this.biasRegularizer) });
     const others = this.#regularizers.config();
     return others === null ? config : { ...config, innerRegularizers: others };
   }

@@ -57,6 +57,13 @@ describe('a prior given to a recursive convolution', () => {
     model.dispose();
   });
 
+  it('of a single convolution is gone after loading, too, where it was taken off', async () => {
+    const model = network({ kernelSize: 3, kernelRegularizer: prior() });
+    expect(priorsOf(await saveAndLoad(model))).toHaveLength(1);
+    detachRegularizer(model);
+    expect(priorsOf(await saveAndLoad(model))).toEqual([]);
+  });
+
   it('as an option of one part stands on that one alone, and once in the loss', async () => {
     const given = growl({ lambda1: 0.1, lambda2: 0.1 });
     const model = network({ ...EVERYWHERE, block: [{ kernelSize: 3, filters: 4, kernelRegularizer: given }, { kernelSize: 1, filters: 2 }] });
