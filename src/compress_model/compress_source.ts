@@ -8,7 +8,7 @@ import { allocate, bestAt } from './allocate.js';
 import { keptCandidate, roundedCandidate, tensorCandidates, vectorCandidates } from './candidates.js';
 import { damped } from './importance.js';
 import { checkSkipped, WHO, type ResolvedOptions } from './options.js';
-import { floatBytes, plainSpec, stockTensor, tensorBytes, type PackedTensor } from './packed_tensor.js';
+import { floatBytes, plainSpec, SNAPPING_SHARE, stockTensor, tensorBytes, type PackedTensor } from './packed_tensor.js';
 import { deviation, parametersOf, relative, type CompressedWeight, type CompressionReport } from './report.js';
 import { tensorValues } from './tensor_values.js';
 import type { Candidate } from './value_cost.js';
@@ -152,7 +152,11 @@ async function measureAgain(source: WeightSource, planned: readonly Planned[], b
   }
 }
 
-const withinBound = ({ error }: Candidate, norm: number, { maxError }: ResolvedOptions): boolean => maxError === null || error <= maxError * maxError * norm;
+/** What stock artefacts add to the error of a codebook when its values go onto a grid is in. */
+function withinBound({ error, size }: Candidate, norm: number, { maxError, format }: ResolvedOptions): boolean {
+  const most = format === 'stock' && size > 0 ? (1 + SNAPPING_SHARE) * error : error;
+  return maxError === null || most <= maxError * maxError * norm;
+}
 
 /** The only candidate of `bits`; the smallest within `maxError`. */
 const withinError = (candidates: readonly Candidate[], { bits }: ResolvedOptions): number =>

@@ -38,7 +38,7 @@ export function affineGrid(codebook: Float32Array, levels: number): { min: numbe
 }
 
 /** More of the squared error of clustering than this share must not come from snapping to a grid of 256; then it has 65536. */
-const SNAPPING_SHARE = 0.1;
+export const SNAPPING_SHARE = 0.1;
 
 /**
  * As weights that any tfjs decodes: codebooks as affine uint8, or uint16 where that grid is too coarse for them; 11-bit values as float16;

@@ -154,6 +154,14 @@ describe('compressModel without data', () => {
     expect(report.weights[1]).toMatchObject({ treatment: 'kept', reason: 'vectors are kept as asked' });
   });
 
+  it('keeps stock artefacts within maxError, grids included', async () => {
+    for (let i = 0; i < 12; i++) {
+      const maxError = 0.03 + 0.01 * i;
+      const { report } = await compressModel(network(), { maxError, format: 'stock' });
+      for (const { relativeError: error } of report.weights) expect(error).toBeLessThanOrEqual(maxError);
+    }
+  });
+
   it('writes stock artefacts that the host decodes to the values of the report, on grids that hold 0', async () => {
     const before = artifactsOf([
       float32('a/kernel', [64, 100], normal(6400, 1).map((w, i) => (i % 2 ? w : 0))),
