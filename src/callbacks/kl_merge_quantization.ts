@@ -210,7 +210,8 @@ export class KLMergeQuantization extends tfl.Callback {
     try {
       if (!(await guard.isFinite())) await this.#stop('at the end of training');
       if (this.#args.quantizeAtEnd ?? true) {
-        warnOfLateParts(WHO, this.#args.incremental ?? [], this.#epoch);
+        const done = Math.min(...this.#priors.map((prior) => this.#partsOf(prior)));
+        warnOfLateParts(WHO, (this.#args.incremental ?? []).slice(done), this.#epoch);
         await this.quantize();
       }
     } finally {
@@ -259,8 +260,13 @@ export class KLMergeQuantization extends tfl.Callback {
       report.restored = true;
     }
     this.report = report;
-    tellReport(WHO, report, this.#maxDistance, this.#args.verbose ?? true);
+    this.tell(report);
     return report;
+  }
+
+  /** Prints what the report says. */
+  protected tell(report: QuantizationReport): void {
+    tellReport(WHO, report, this.#maxDistance, this.#args.verbose ?? true);
   }
 
   /**

@@ -35,7 +35,7 @@ export function tellReport(who: string, report: QuantizationReport, maxDistance:
   if (!report.converged) {
     console.warn(
       `${who}: quantising moved the weights by ${percent(report.relativeDistance, 1)} of their norm (more than ${percent(maxDistance, 0)}): ` +
-        'the mixture has not converged and the quantised model may be destroyed. Train longer, or raise the mixture learning rates. ' +
+        'the mixture has not converged and the quantised model may be destroyed. Train longer, or let the mixture learn faster (learningRates, or learning: \'em\'). ' +
         (report.restored ? 'The unquantised weights were put back.' : 'restore() puts the unquantised weights back.'),
     );
   }

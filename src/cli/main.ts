@@ -59,7 +59,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       'compress model/ small.tfws --ratio 12 --measure --skip "embedding*"',
       'compress model/ small.tfws --data x.npy labels.npy --epochs 30             # retrains by soft weight sharing',
       'compress model/ small.tfws --ratio 16 --data train-images-idx3-ubyte.gz train-labels-idx1-ubyte.gz --divide 255',
-      'compress model/ small.tfws --bits 3 --data table.csv --target price --metric loss',
+      'compress model/ small.tfws --bits 3 --data table.csv --target price --loss meanSquaredError',
     ])
       .argument('<model>', MODEL)
       .argument('<out>', '.tfws file, or its directory; with --stock a directory')
@@ -75,7 +75,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       .option('--stock', 'write model.json and shards that any tfjs loads (uint8, uint16, float16)')
       .option('--measure', 'share out bytes by measured outputs on random samples (needs a backend)')
       .option('--data <files...>', 'retrain on samples: inputs, then targets, one file each (.npy, IDX, .csv, .json; class numbers are taken), or a .csv with --target')
-      .option('--target <column>', 'name or number of the column of a table that is the target')
+      .option('--target <column>', 'name or number (from 1) of the column of a table that is the target')
       .option('--validation <files...>', 'held-out samples, as --data (default: a part of --data)')
       .option('--hold-out <share>', 'part of --data that is held out (default 0.2)', number)
       .option('--divide <x>', 'divide inputs by this, e.g. 255 for bytes', number)

@@ -6,6 +6,12 @@ import { variableOf } from '../host.js';
 /** Larger is better for these of the host's metrics, after an output's name where there are several; for losses, errors and its (negative) cosine it is not. */
 const RISES = /(^|_)(acc|\w*accuracy|precision|recall|r2Score)$/i;
 
+/** How `monitor` has become worse than it should by compression: a twentieth of all samples wrong, or twice the loss. Null: it has not. */
+export function fall(monitor: string, before: number, after: number): string | null {
+  const fallen = RISES.test(monitor) ? before - after > 0.05 : after > 2 * before && before > 0;
+  return fallen ? `${monitor} on held-out data went from ${Number(before.toPrecision(3))} to ${Number(after.toPrecision(3))}` : null;
+}
+
 export class BestEpoch extends tfl.Callback {
   readonly #model: tfl.LayersModel;
   readonly #rises: boolean;

@@ -6,7 +6,8 @@ import { describe } from '../checks.js';
 import { joinBuffers } from '../compression/container.js';
 import { fewValues } from '../compression/distinct_values.js';
 import { isModel, modelArtifacts } from '../compression/model_artifacts.js';
-import { compressSource, type CompressedSource, type OutputSensitivity } from './compress_source.js';
+import { compressSource, cureFor, type CompressedSource, type OutputSensitivity } from './compress_source.js';
+import { fall } from './best_epoch.js';
 import { measureOutputs } from './measure_outputs.js';
 import { mergeIfRounded } from './merge_statistics.js';
 import { checkSkipped, resolveOptions, SKIPPED, WHO, type CompressionOptions, type ResolvedOptions } from './options.js';
@@ -15,6 +16,7 @@ import type { CompressionReport } from './report.js';
 import { disposeOptimizer, evaluateBefore, fineTune, shareSoftly, type RetrainingReport } from './retrain.js';
 import { resolveRetraining, type ResolvedRetraining, type RetrainingArgs } from './retraining_options.js';
 import { tensorValues } from './tensor_values.js';
+import { isMatrix } from './weight_kind.js';
 import { deploymentSource, memorySource, type WeightSource } from './weight_source.js';
 
 export interface CompressModelArgs extends CompressionOptions {
@@ -59,7 +61,7 @@ export interface CompressedModel {
  * With `retraining` a copy of the model is trained: by soft weight sharing, which then decides on the size, or on the codebooks of the options above.
  *
  * ```js
- * const retraining = {data: [x, y], validationData: [xVal, yVal], loss: 'categoricalCrossentropy', metrics: ['acc'], monitor: 'acc'};
+ * const retraining: RetrainingArgs = {data: [x, y], validationData: [xVal, yVal], loss: 'categoricalCrossentropy', metrics: ['acc'], monitor: 'acc'};
  * await compressModel(model, {retraining});                                    // usually the smallest
  * await compressModel(model, {bits: 3, retraining: {...retraining, method: 'clusters'}});
  * ```
@@ -116,6 +118,8 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     const before = clusters === null ? await evaluateBefore(copy, training) : await evaluatedApart(original, training);
     const warnings = clusters === null ? await shareSoftly(copy, training, options) : [];
     const tuned = await fineTune(copy, training, options);
+    const fallen = fall(training.monitor, before, tuned.after);
+    if (fallen !== null) warnings.push(`${fallen}. ${method === 'clusters' ? 'Give more bits, a smaller ratio, or more epochs of fine-tuning.' : "Give more epochs or another tau of the prior; with few batches try prior: {learning: 'em'}, or method: 'clusters'."}`);
     const source = await mergeIfRounded(deploymentSource(memorySource(await modelArtifacts(copy))), options);
     // Shared values are taken as they are; what has too many is no codebook.
     const shared = await sharedNames(source);
@@ -132,6 +136,9 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     packed.report.method = clusters === null ? 'mixture' : options.method;
     packed.report.warnings.unshift(...warnings);
     return finish(packed, { method, monitor: training.monitor, before, ...tuned });
+  } catch (error) {
+    const cure = cureFor(error as Error);
+    throw cure === '' ? error : new Error(`${WHO}: retraining: ${(error as Error).message}${cure}`, { cause: error });
   } finally {
     free(copy);
   }
@@ -156,7 +163,7 @@ async function sharedNames({ artifacts: { weightSpecs = [] }, read }: WeightSour
   const names = new Set<string>();
   for (const [i, spec] of weightSpecs.entries()) {
     const found = tensorValues(spec, await read(i));
-    if (spec.shape.length < 2 || ('values' in found && fewValues(found.values, 256))) names.add(spec.name);
+    if (!isMatrix(spec) || ('values' in found && fewValues(found.values, 256))) names.add(spec.name);
   }
   return names;
 }

@@ -12,6 +12,7 @@ import { floatBytes, plainSpec, SNAPPING_SHARE, stockTensor, tensorBytes, type P
 import { deviation, parametersOf, relative, type CompressedWeight, type CompressionReport } from './report.js';
 import { tensorValues } from './tensor_values.js';
 import type { Candidate } from './value_cost.js';
+import { isMatrix } from './weight_kind.js';
 import { checkSpecs, type Spec, type WeightSource } from './weight_source.js';
 
 export interface CompressedSource {
@@ -95,10 +96,13 @@ async function importancesOf(outputs: OutputSensitivity, { method }: ResolvedOpt
   try {
     return await outputs.importances();
   } catch (error) {
-    warnings.push(`what single weights count could not be measured, so all weights of a tensor count the same: ${(error as Error).message}`);
+    warnings.push(`what single weights count could not be measured, so all weights of a tensor count the same: ${(error as Error).message}${cureFor(error as Error)}`);
     return null;
   }
 }
+
+/** What to do where a backend lacks a kernel. */
+export const cureFor = ({ message }: Error): string => (/not registered for (the )?backend/.test(message) ? ' Call registerMissingKernels() of this package first, or use another backend.' : '');
 
 async function plan(source: WeightSource, index: number, options: ResolvedOptions, measured: Measured | null, warnings: string[]): Promise<Planned> {
   const spec = source.artifacts.weightSpecs![index];
@@ -115,7 +119,7 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
   const without = options.without(spec.name);
   if (without !== null && without !== 'rounded') return only([keptCandidate(values)], without.kept);
   if (spec.shape.length === 0) return only([keptCandidate(values)], 'a single number');
-  if (spec.shape.length < 2) {
+  if (!isMatrix(spec)) {
     if (options.vectors === 'keep') return only([keptCandidate(values)], 'vectors are kept as asked');
     const rounded = roundedCandidate(values);
     if (!withinBound(rounded, norm, options)) return only([keptCandidate(values)], 'rounding would exceed maxError');
@@ -127,7 +131,7 @@ async function plan(source: WeightSource, index: number, options: ResolvedOption
   if (without === 'rounded') return only([roundedCandidate(values)]);
   const curvature = measured?.of?.get(spec.name);
   const importance = curvature === undefined ? null : damped(curvature);
-  const candidates = tensorCandidates(values, spec.shape[spec.shape.length - 1], options, importance).filter((candidate) => withinBound(candidate, norm, options));
+  const candidates = tensorCandidates(values, spec.shape.length > 1 ? spec.shape[spec.shape.length - 1] : 1, options, importance).filter((candidate) => withinBound(candidate, norm, options));
   let sensitivity = norm > 0 ? 1 / norm : 0;
   if (measured !== null && candidates.length > 1) {
     const coarse = candidates.filter(({ weighted }) => weighted > 0);

@@ -7,6 +7,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { linearize } from '../autodiff/linearize.js';
 import { variableOf } from '../host.js';
+import { isMatrix } from './weight_kind.js';
 
 /** Samples in one pass: squares are taken of sums over so many, whose cross terms vanish in the mean only. */
 const CHUNK = 32;
@@ -23,7 +24,7 @@ const MOST_DRAWS = 16;
 export async function outputCurvature(model: LayersModel, inputs: tfc.Tensor | tfc.Tensor[], scale: (y: tfc.Tensor, output: number) => tfc.Tensor): Promise<Map<string, Float32Array>> {
   const all = [inputs].flat();
   const samples = all[0].shape[0];
-  const weights = model.weights.filter(({ shape, dtype }) => shape.length > 1 && dtype === 'float32');
+  const weights = model.weights.filter(({ originalName: name, shape, dtype }) => dtype === 'float32' && isMatrix({ name, shape: shape as number[] }));
   const variables = weights.map(variableOf);
   const draws = Math.min(MOST_DRAWS, Math.max(1, Math.round(PASSES / Math.ceil(samples / CHUNK))));
   let sums: tfc.Tensor[] = variables.map((variable) => tfc.zerosLike(variable));

@@ -1,6 +1,7 @@
 /** How much a model's outputs change with each of its weights: what an error of a weight counts, measured. Needs a backend. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
+import { checkModelInputs } from '../callbacks/model_inputs.js';
 import { variableOf } from '../host.js';
 import type { OutputSensitivity } from './compress_source.js';
 import { outputCurvature } from './curvature.js';
@@ -19,6 +20,7 @@ const LEAST_PROBABILITY = 1e-6;
  * small errors of single weights by derivatives. `dispose` frees the outputs that are compared with.
  */
 export async function measureOutputs(model: LayersModel, inputs: tfc.Tensor | tfc.Tensor[]): Promise<OutputSensitivity & { dispose: () => void }> {
+  checkModelInputs(`${WHO}: inputs`, [inputs].flat(), model);
   const predict = (): tfc.Tensor[] => [model.predict(inputs)].flat();
   const before = predict();
   const samples = before[0].shape[0];

@@ -4,16 +4,19 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { klMergeQuantization } from '../callbacks/kl_merge_quantization.js';
+import { KLMergeQuantization } from '../callbacks/kl_merge_quantization.js';
 import { sharedValues } from '../callbacks/shared_values.js';
 import { HeldWeights } from '../callbacks/held_weights.js';
 import { fewValues } from '../compression/distinct_values.js';
+import { acceptSparseTargets, takesSparseTargets } from '../losses/sparse_targets.js';
 import { isBiasSlot, placedLayers, regularizerSlots, variableOf } from '../host.js';
 import { attachTo, detachRegularizer, type PlacedSlot } from '../regularizers/attach.js';
 import { gmmPrior } from '../regularizers/gmm_prior.js';
+import type { MixtureLearningRates } from '../regularizers/gmm_prior_options.js';
 import { BestEpoch } from './best_epoch.js';
 import { WHO, type ResolvedOptions } from './options.js';
 import type { ResolvedRetraining } from './retraining_options.js';
+import { isMatrix } from './weight_kind.js';
 
 /** The monitored value on the held-out data on the way. */
 export interface RetrainingReport {
@@ -30,6 +33,7 @@ export interface RetrainingReport {
 function compile(model: tfl.LayersModel, { loss, metrics }: ResolvedRetraining, rate: number): void {
   disposeOptimizer(model);
   model.compile({ optimizer: tfc.train.adam(rate), loss, metrics });
+  if (takesSparseTargets(model)) acceptSparseTargets(model);
 }
 
 /** The host frees only optimizers that were given to it by name. */
@@ -58,15 +62,30 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
   const [x, y] = args.data;
   const kernels = kernelsOf(model).filter(({ weight, path }) => !skip(weight.originalName) && !path.some(({ name }) => skip(name)));
   if (kernels.length === 0) throw new Error(`${WHO}: retraining: no kernel of the model takes part in soft weight sharing: all are frozen or skipped. Skip fewer, or make layers trainable.`);
-  const prior = gmmPrior({ trainingExamples: [x].flat()[0].shape[0], tau: 2e-2, ...args.prior });
+  const samples = [x].flat()[0].shape[0];
+  const steps = args.epochs * Math.ceil(samples / args.batchSize);
+  const prior = gmmPrior({ trainingExamples: samples, tau: 2e-2, ...(hasOwnPace(args.prior) ? {} : { learningRates: ratesFor(steps) }), ...args.prior });
   attachTo(kernels, prior);
   compile(model, args, args.learningRate);
-  const quantization = klMergeQuantization({ prior, verbose: false });
+  const quantization = new QuietQuantization({ prior, verbose: false });
   await model.fit(x, y, { epochs: args.epochs, batchSize: args.batchSize, verbose: 0, callbacks: [quantization, progress(onProgress, 0.1, 0.5, args.epochs)] });
   detachRegularizer(model, prior);
   const { converged, relativeDistance } = quantization.report!;
-  if (converged) return [];
-  return [`soft weight sharing moved the weights by ${(100 * relativeDistance).toFixed(0)} % of their norm when they took their values: the mixture had not converged. Give more epochs, or a larger tau of the prior where weights did not gather, a smaller one where all became 0.`];
+  const emptied = quantization.report!.layers.filter(({ nonZero, relativeDistance: moved }) => nonZero === 0 && moved > 0).map(({ weight }) => `'${weight}'`);
+  const warnings = emptied.length === 0 ? [] : [`soft weight sharing set all of ${emptied.join(', ')} to 0. Unless the model works without them, skip them, or give the prior a smaller tau or zeroMixing.`];
+  if (converged) return warnings;
+  return [...warnings, `soft weight sharing moved the weights by ${(100 * relativeDistance).toFixed(0)} % of their norm when they took their values: the mixture had not converged. Give more epochs, or a larger tau of the prior where weights did not gather, a smaller one where all became 0.`];
+}
+
+/** Whether the user has decided how fast the mixture moves. */
+const hasOwnPace = ({ learning = 'gradient', learningRates, preset }: ResolvedRetraining['prior']): boolean => learning !== 'gradient' || learningRates !== undefined || preset !== undefined;
+
+/** Rates by which the mixture gets from its start (σ = 0.25) to where weights have gathered (σ ≈ 0.02) in so many steps of Adam, each of about its rate. */
+const ratesFor = (steps: number): MixtureLearningRates => ({ means: Math.max(5e-4, 0.5 / steps), logVariances: Math.max(5e-4, 15 / steps), mixingLogits: Math.max(5e-4, 10 / steps) });
+
+/** What it would tell, the report of compression does. */
+class QuietQuantization extends KLMergeQuantization {
+  protected override tell(): void {}
 }
 
 /** Weights with a regularizer slot, biases aside, that train. */
@@ -82,7 +101,7 @@ async function codebooksOf(model: tfl.LayersModel, maxValues: number, skip: Reso
   let shared = false;
   for (const weight of model.trainableWeights) {
     const { shape, size } = variableOf(weight);
-    if (shape.length < 2 || !fewValues((await variableOf(weight).data()) as Float32Array, Math.min(maxValues, size - 1))) continue;
+    if (!isMatrix({ name: weight.originalName, shape }) || !fewValues((await variableOf(weight).data()) as Float32Array, Math.min(maxValues, size - 1))) continue;
     if (kernels.has(weight)) shared = true;
     else if (!skip(weight.originalName)) alone.push(weight);
   }

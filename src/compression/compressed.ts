@@ -17,6 +17,10 @@ export interface CompressedArgs extends CompressedSourceArgs {
    *
    * The host applies a constraint to its weight whenever it sets it, so also when it loads: equal values of a layer with a
    * constraint may come back unequal (a warning says so when such a layer is saved). A deployment save has no constraints.
+   *
+   * The host saves no losses and metrics that are functions. A model that was compiled with some goes on with the optimizer that was loaded:
+   * `model.compile({optimizer: model.optimizer, loss, metrics})`. With several such losses in a list or a dictionary it refuses to save its training
+   * configuration: save without `includeOptimizer`, and the optimizer begins anew.
    */
   resumable?: boolean;
 }
@@ -58,7 +62,7 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
     },
     save: async (artifacts) => {
       checkTopology(artifacts, 'the model to be saved');
-      const packed = resumable ? artifacts : stripTraining(artifacts);
+      const packed = resumable ? loadable(artifacts) : stripTraining(artifacts);
       const { bytes, weights } = encodeDetailed(packed);
       warnOfConstraints(packed, weights, sourceName(target));
       const path = typeof target === 'string' ? filePath(target) : null;
@@ -75,6 +79,25 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
       };
     },
   };
+}
+
+/** Metrics that tfjs-layers 4.22 finds by name, as it writes them. */
+const HOST_METRICS = new Set([
+  'accuracy', 'acc', 'crossentropy', 'ce', 'binaryAccuracy', 'categoricalAccuracy', 'precision', 'mse', 'mae', 'mape', 'cosine', 'meanSquaredError', 'meanAbsoluteError',
+  'meanAbsolutePercentageError', 'meanSquaredLogarithmicError', 'squaredHinge', 'hinge', 'categoricalHinge', 'logcosh', 'categoricalCrossentropy',
+  'sparseCategoricalCrossentropy', 'binaryCrossentropy', 'kullbackLeiblerDivergence', 'poisson', 'cosineProximity',
+]); // prettier-ignore
+
+/** Without metrics that are functions: the host writes their names, which it does not know when it loads. */
+function loadable(artifacts: io.ModelArtifacts): io.ModelArtifacts {
+  const { trainingConfig } = artifacts;
+  if (trainingConfig?.metrics === undefined) return artifacts;
+  const known = (metric: unknown): boolean => typeof metric === 'string' && HOST_METRICS.has(metric.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase()));
+  const all = [trainingConfig.metrics].flat() as unknown[];
+  const kept = Array.isArray(trainingConfig.metrics) ? all.filter(known) : trainingConfig.metrics;
+  const lost = Array.isArray(trainingConfig.metrics) ? all.filter((metric) => !known(metric)) : [];
+  if (lost.length > 0) warnOnce(`metrics ${lost.join()}`, `compressed: metrics that are functions cannot be saved, left out: ${lost.join(', ')}. After loading, compile again with them and the optimizer of the loaded model: model.compile({optimizer: model.optimizer, loss, metrics}).`);
+  return { ...artifacts, trainingConfig: { ...trainingConfig, metrics: kept as typeof trainingConfig.metrics } };
 }
 
 /** Shared values under a constraint do not survive the host's loading; `compressed` reads them as they were. */

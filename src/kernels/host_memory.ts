@@ -23,6 +23,8 @@ export const sizeOf = ({ shape }: { shape: number[] }): number => shape.reduce((
 
 /** The values of a tensor, to read only, until the next tensor is made (a growing wasm heap takes its arrays away). */
 export function hostValues(backend: KernelBackend, tensor: TensorInfo): Values {
+  // A tensor of another backend is moved when it is asked for; the native backend's `readSync` does not ask.
+  (backend as { tensorMap?: { get(id: object): unknown } }).tensorMap?.get(tensor.dataId);
   return hasHeap(backend) ? backend.typedArrayFromHeap(tensor) : (backend.readSync(tensor.dataId) as Values);
 }
 

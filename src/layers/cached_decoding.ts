@@ -3,12 +3,18 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
-import { allLayers, checkSameHost } from '../host.js';
+import { allLayers, checkSameHost, placedLayers, type Layer } from '../host.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { DecodingCache } from './decoding_cache.js';
 import { DEQLayer } from './deq_layer.js';
 
 const WHO = 'cachedDecoding';
+
+/** Layers that look along the sequence and keep nothing of it from one call to the next. */
+const MIXING = new Set([
+  'SimpleRNN', 'LSTM', 'GRU', 'RNN', 'ConvLSTM2D', 'Bidirectional', 'Conv1D', 'RecursiveConv', 'AveragePooling1D', 'MaxPooling1D', 'GlobalAveragePooling1D', 'GlobalMaxPooling1D',
+]); // prettier-ignore
+const mixes = (layer: Layer): boolean => MIXING.has(layer.getClassName()) && (layer as { kernelSize?: number[] }).kernelSize?.[0] !== 1;
 
 /**
  * A model's attention layers with their keys and values of earlier steps kept: step by step it gives what one pass over the whole sequence gives at these
@@ -30,7 +36,7 @@ const WHO = 'cachedDecoding';
  * tensor is handed over at each step.
  *
  * Limits: attention of a sequence over itself must be causal. Layers that mix positions otherwise (convolutions over time, recurrent layers) would see the
- * step alone. The weights must not change between steps.
+ * step alone, and are refused. The weights must not change between steps.
  */
 export class CachedDecoding {
   readonly #model: LayersModel;
@@ -42,6 +48,8 @@ export class CachedDecoding {
 
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
+    const mixing = placedLayers(model).find(({ layer, path }) => mixes(layer) && !path.some((around) => around.getClassName() === 'TimeDistributed'))?.layer;
+    if (mixing !== undefined) throw new Error(`${WHO}: the layer '${mixing.name}' (${mixing.getClassName()}) mixes positions, and step by step would see the last one alone. Decode with the whole sequence.`);
     const solved = allLayers(model).find((layer) => layer instanceof DEQLayer && !(layer.gradient instanceof Unrolled));
     if (solved !== undefined) throw new Error(`${WHO}: the equilibrium layer '${solved.name}' solves for all positions at once, and its solver cannot keep those of before. Decode with the whole sequence, or configure it with gradient: unrolled({steps}).`);
     this.#model = model;

@@ -79,7 +79,7 @@ function checkContents(who: string, cell: Layer): void {
     if ('movingMean' in layer || layer.getClassName() === 'BatchNormalization') {
       throw new Error(
         `${who}: the cell contains '${layer.name}' (${layer.getClassName()}), which normalises by statistics of the batch in training and by running ones, updated at each call, ` +
-          'in inference: every iteration would change them, samples would depend on each other, and the fixed point in inference would be that of another map. Use layerNormalization.',
+          'in inference: every iteration would change them, samples would depend on each other, and the fixed point in inference would be that of another map. Use layerNormalization, or for images groupNormalization.',
       );
     }
     if (layer.stateful && !isModel(layer)) {

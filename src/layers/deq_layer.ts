@@ -16,13 +16,14 @@ import { LateChecks } from '../solvers/late_checks.js';
 import { failureKey, type Solver, type SolveReport } from '../solvers/solver.js';
 import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
+import { Phantom } from '../solvers/phantom.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
 import { checkNormalization, checkTrajectory, given, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
 import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
-import { applied, checkCallLosses, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
+import { applied, checkCallLosses, checkNotAgain, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
 import { RepeatedCalls } from './repeated_calls.js';
 
 /**
@@ -107,6 +108,15 @@ export class DEQLayer extends OuterLayer {
     this.#repeated = new RepeatedCalls();
   }
 
+  get computesAgain(): string | null {
+    return this.gradient instanceof Unrolled || this.gradient instanceof Phantom ? null : 'gradient';
+  }
+
+  /** What its calls add to the loss. */
+  get lossOfCalls(): string | null {
+    return this.jacobianPenalty === null ? null : 'jacobianPenalty';
+  }
+
   override build(inputShape: Shape | Shape[]): void {
     const who = `DEQLayer '${this.name}'`;
     checkCallLosses(who, 'the cell is called at each iteration', [this.cell]);
@@ -152,6 +162,7 @@ export class DEQLayer extends OuterLayer {
     const xs = given.slice(0, this.#plan!.injected);
     const z0 = this.#start(xs, given.slice(this.#plan!.injected));
     const normalized = this.#normalizedKernels(training);
+    if (normalized.size > 0 && isRecording()) checkNotAgain(`DEQLayer '${this.name}'`, 'kernelNormalization puts other kernels into the cell', [this.cell], (layer) => !(layer instanceof DEQLayer));
     const f = this.#map(xs, training, mask, normalized);
     const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
     const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);

@@ -118,7 +118,7 @@ export class HashedDense extends layers.Layer {
     const [shape, bank] = splitShapes('HashedDense', this.name, inputShape);
     const inputs = shape.at(-1);
     if (shape.length < 2 || inputs == null) {
-      throw new Error(`HashedDense: layer '${this.name}' expects [batch, …, inputs] with a known last length, got ${shapeText(shape)}.`);
+      throw new Error(`HashedDense: layer '${this.name}' expects [batch, …, inputs] with a known last length, got ${shapeText(shape)}.${shape.length === 1 ? ' A bank goes beside the input: apply([x, bank]), which a Sequential cannot do.' : ''}`);
     }
     this.kernel = this.#weights.build(this, {
       rows: inputs, columns: this.units, fanIn: inputs, fanOut: this.units,

@@ -2,6 +2,7 @@
 import { initializers, input, layers, model, type LayersModel, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, integerAtLeast } from '../checks.js';
 import { hostSeed } from '../uniform_numbers.js';
+import { recursiveConv } from './recursion/recursive_conv.js';
 
 const join = (tensors: SymbolicTensor[]): SymbolicTensor => (tensors.length === 1 ? tensors[0] : (layers.add().apply(tensors) as SymbolicTensor));
 const applied = (layer: layers.Layer, to: SymbolicTensor): SymbolicTensor => layer.apply(to) as SymbolicTensor;
@@ -41,10 +42,13 @@ export function temporalConvolutionCell(args: TemporalConvolutionCellArgs): Laye
   let draws = 0;
   const seeded = () => (seed === null ? {} : { seed: hostSeed(1000 * seed + draws++) });
   const [z, x] = [input({ shape: [null, units] }), input({ shape: [null, inputDim] })];
+  const reach = dilation * (kernelSize - 1);
   const plane = applied(layers.reshape({ targetShape: [-1, 1, units] as unknown as Shape }), z);
-  const padded = applied(layers.zeroPadding2d({ padding: [[dilation * (kernelSize - 1), 0], [0, 0]] }), plane); // prettier-ignore
+  const padded = applied(layers.zeroPadding2d({ padding: [[reach, 0], [0, 0]] }), plane); // prettier-ignore
   const gate = (activation: 'tanh' | 'sigmoid') => {
-    const past = applied(layers.conv2d({ filters: units, kernelSize: [kernelSize, 1], dilationRate: [dilation, 1], kernelInitializer: initializers.randomNormal({ mean: 0, stddev: 0.5 / Math.sqrt(kernelSize * units), ...seeded() }) }), padded);
+    const shape = { filters: units, kernelSize: [kernelSize, 1] as [number, number], kernelInitializer: initializers.randomNormal({ mean: 0, stddev: 0.5 / Math.sqrt(kernelSize * units), ...seeded() }) };
+    // The host's dilated convolutions have no gradient.
+    const past = dilation === 1 ? applied(layers.conv2d(shape), padded) : applied(layers.cropping2D({ cropping: [[reach >> 1, reach - (reach >> 1)], [0, 0]] }), applied(recursiveConv({ ...shape, dilationRate: [dilation, 1], recursions: 1 }), padded)); // prettier-ignore
     const sequence = applied(layers.reshape({ targetShape: [-1, units] as unknown as Shape }), past);
     return applied(layers.activation({ activation }), join([sequence, applied(layers.dense({ units, useBias: false, kernelInitializer: initializers.glorotNormal(seeded()) }), x)]));
   };

@@ -82,7 +82,7 @@ export function augmentedLoss(args: AugmentedLossArgs): Loss {
   const ignore = args.ignore === undefined ? undefined : checkNumber(who, 'ignore', args.ignore, INTEGER);
   const similarities = (ids: Tensor1D) => tiedScores(embedding.tie, tiedLookup(embedding.tie, ids));
   const rows = augmentedCrossEntropy(similarities, temperature, gamma);
-  return withSparseTargets(function augmentedLoss(targets, predictions) {
+  return withSparseTargets(who, (targets, predictions) => {
     return tfc.tidy(() => {
       if (predictions.shape.at(-1) !== embedding.inputDim) {
         throw new Error(`${who}: the predictions have ${predictions.shape.at(-1)} classes, '${embedding.name}' has ${embedding.inputDim} tokens. The logits must be scores of those tokens.`);

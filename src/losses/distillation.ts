@@ -6,7 +6,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, checkNumber, describe, POSITIVE, shownShape, type NumberRange } from '../checks.js';
 import { CROSS_ENTROPY } from '../kernels/sparse_cross_entropy/index.js';
-import { meanable, sparseProblem, withTargetForm, type Loss } from './sparse_targets.js';
+import { named, meanable, sparseProblem, withTargetForm, type Loss } from './sparse_targets.js';
 
 export interface DistillationArgs {
   /** Weight α of the labels, in [0, 1]; the teacher has 1 − α. Default 0.1. */
@@ -102,23 +102,21 @@ export function distillation(args: DistillationArgs = {}): Distillation {
   return {
     alpha,
     temperature,
-    loss: withTargetForm({ width: null, accuracy: 'the accuracy that distillation made' }, function distillation(targets, predictions) {
+    loss: withTargetForm(WHO, { width: null, accuracy: 'the accuracy that distillation made' }, (targets, predictions) => {
       return tfc.tidy(() => {
         const parts = parted(targets, predictions);
         const ofLabels = tfc.mul(labelCrossEntropy(parts, predictions), alpha);
         return tfc.add(ofLabels, tfc.mul(temperedDivergence(parts.teacher, predictions, temperature), 1 - alpha));
       });
     }),
-    accuracy: function accuracy(targets, predictions) {
+    accuracy: named('accuracy', (targets, predictions) => {
       return tfc.tidy(() => {
         const { labels, areIntegers } = parted(targets, predictions);
         const classOf = areIntegers ? tfc.cast(tfc.squeeze(labels, [-1]), 'int32') : tfc.argMax(labels, -1);
         return tfc.cast(tfc.equal(classOf, tfc.argMax(predictions, -1)), 'float32');
       });
-    },
-    crossEntropy: function crossEntropy(targets, predictions) {
-      return tfc.tidy(() => labelCrossEntropy(parted(targets, predictions), predictions));
-    },
+    }),
+    crossEntropy: named('crossEntropy', (targets, predictions) => tfc.tidy(() => labelCrossEntropy(parted(targets, predictions), predictions))),
     targets: joinedTargets,
   };
 }

@@ -6,7 +6,7 @@ import { checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import { denseProduct } from '../kernels/dense_product/index.js';
 import { crossEntropyWithGradient, scaleRows } from '../kernels/sparse_cross_entropy/index.js';
 import { TiedEmbedding } from '../layers/tied_embedding.js';
-import { INTEGER, sparseProblem, withSparseTargets, type Loss } from './sparse_targets.js';
+import { INTEGER, sparseProblem, weighed, withSparseTargets, type Loss } from './sparse_targets.js';
 
 export interface ProjectedCrossEntropyArgs {
   /** The embedding whose table scores the tokens. Required. */
@@ -33,7 +33,7 @@ export function projectedLoss(x: Tensor2D, table: Tensor2D, targets: Tensor1D, w
       const parts = tfc.tidy(() => {
         const [h, t, w] = [tfc.slice(states, start, count) as Tensor2D, tfc.slice(targets, start, count) as Tensor1D, tfc.slice(weights, start, count) as Tensor1D];
         const [losses, unweighted] = crossEntropyWithGradient(denseProduct(h, words, false, true), t);
-        const total = tfc.add(loss, tfc.sum(tfc.mul(losses, w)));
+        const total = tfc.add(loss, tfc.sum(weighed(losses, w)));
         if (!wanted) return [total];
         // The weights go to the smaller factors: dh = w·(g·E), dE = gᵀ·(w·h).
         const grown = denseProduct(unweighted, scaleRows(h, w), true, false);
@@ -88,7 +88,7 @@ export function projectedCrossEntropy(args: ProjectedCrossEntropyArgs): Loss {
   }
   const rows = checkNumber(who, 'rows', args.rows ?? 128, integerAtLeast(1));
   const ignore = args.ignore === undefined ? undefined : checkNumber(who, 'ignore', args.ignore, INTEGER);
-  return withSparseTargets(function projectedCrossEntropy(targets, predictions) {
+  return withSparseTargets(who, (targets, predictions) => {
     return tfc.tidy(() => {
       if (predictions.shape.at(-1) !== embedding.outputDim) {
         throw new Error(`${who}: the predictions have width ${predictions.shape.at(-1)}, the vectors of '${embedding.name}' have ${embedding.outputDim}. The model must end with the hidden state, before the projection.`);

@@ -29,6 +29,9 @@ export const SHARE: NumberRange = { expected: 'a number in [0, 1]', holds: (x) =
  * them, are compared with the same target. α near 1 at first trains every recursion; it is taken to 0 by `supervisionDecay`. The host ignores
  * `lossWeights`: the weights are inside of the functions.
  *
+ * Do not stop or choose by `val_loss`: of a model with several outputs the host reports the first one's loss alone there, (1 − α)·L(ŷ), which rises as α
+ * falls. Give the main output a metric, and monitor that.
+ *
  * ```js
  * const supervision = recursiveSupervision({steps: 16});
  * const model = drcn({recursions: 16}); // outputs ŷ, ŷ_1 … ŷ_16

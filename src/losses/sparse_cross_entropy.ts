@@ -37,7 +37,6 @@ export function sparseCrossEntropy(args: SparseCrossEntropyArgs = {}): Loss {
   const who = 'sparseCrossEntropy';
   checkKeys(who, args, ['ignore']);
   const ignore = args.ignore === undefined ? undefined : checkNumber(who, 'ignore', args.ignore, INTEGER);
-  return withSparseTargets(function sparseCrossEntropy(targets, predictions) {
-    return tfc.tidy(() => meanable(sparseProblem(who, targets, predictions, { ignore }), CROSS_ENTROPY));
-  });
+  const loss: Loss = (targets, predictions) => tfc.tidy(() => meanable(sparseProblem(who, targets, predictions, { ignore }), CROSS_ENTROPY));
+  return withSparseTargets(who, loss);
 }

@@ -22,14 +22,17 @@ interface TargetForm {
 
 const forms = new WeakMap<object, TargetForm>();
 
-/** Marks a loss as one with targets of its own form, for {@link acceptSparseTargets}. */
-export function withTargetForm<T extends Loss>(form: TargetForm, loss: T): T {
+/** The function by that name, whatever a bundler calls it. */
+export const named = <T extends Loss>(name: string, loss: T): T => Object.defineProperty(loss, 'name', { value: name });
+
+/** Marks a loss as one with targets of its own form, for {@link acceptSparseTargets}. As a metric it stands in the history by `name`. */
+export function withTargetForm<T extends Loss>(name: string, form: TargetForm, loss: T): T {
   forms.set(loss, form);
-  return loss;
+  return named(name, loss);
 }
 
 /** Marks a loss as one that takes integer targets, for {@link acceptSparseTargets}. */
-export const withSparseTargets = <T extends Loss>(loss: T): T => withTargetForm({ width: 1, accuracy: 'tf.metrics.sparseCategoricalAccuracy' }, loss);
+export const withSparseTargets = <T extends Loss>(name: string, loss: T): T => withTargetForm(name, { width: 1, accuracy: 'tf.metrics.sparseCategoricalAccuracy' }, loss);
 
 export const INTEGER: NumberRange = { expected: 'an integer', holds: Number.isInteger };
 
@@ -73,11 +76,17 @@ export function sparseProblem(who: string, targets: Tensor, predictions: Tensor,
 /** The losses of a problem by position, weighted, so that their mean is what is to be minimised. */
 export function meanable({ logits, targets, weights, shape }: SparseProblem, loss: RowLoss): Tensor {
   const losses = rowLosses(logits, targets, loss);
-  return tfc.reshape(weights === null ? losses : tfc.mul(losses, weights), shape);
+  return tfc.reshape(weights === null ? losses : weighed(losses, weights), shape);
 }
+
+/** losses · weights, with 0 where the weight is, be the loss infinite. */
+export const weighed = (losses: Tensor, weights: Tensor): Tensor => tfc.mul(tfc.where(tfc.greater(weights, 0), losses, tfc.zerosLike(losses)), weights);
 
 /** Metrics that the host would compute from such targets as if they were one-hot rows. */
 const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
+
+/** Whether an output of the compiled model has a loss with targets of its own form. */
+export const takesSparseTargets = (model: LayersModel): boolean => (compiledOutputs(model) ?? []).some(({ loss }) => typeof loss === 'function' && forms.has(loss));
 
 /**
  * Lets `fit`, `evaluate` and `trainOnBatch` take integer targets [batch, …, 1] for every output whose loss is {@link sparseCrossEntropy},
@@ -93,7 +102,7 @@ const MISLEADING = ['accuracy', 'acc', 'crossentropy', 'ce'];
  *
  * @returns the model.
  * @throws Error if the model is not compiled, no output has such a loss, or a metric would misread integer targets ('accuracy': give
- * `tf.metrics.sparseCategoricalAccuracy` instead).
+ * `tf.metrics.sparseCategoricalAccuracy` instead, which counts padding too, whatever a loss ignores).
  */
 export function acceptSparseTargets(model: LayersModel): LayersModel {
   const who = 'acceptSparseTargets';

@@ -154,6 +154,16 @@ describe('compressModel without data', () => {
     expect(report.weights[1]).toMatchObject({ treatment: 'kept', reason: 'vectors are kept as asked' });
   });
 
+  it('rounds statistics of each recursion as vectors, and gives stored weights of hashed layers and banks codebooks', async () => {
+    const artifacts = artifactsOf([
+      float32('rec/gamma', [6, 8], normal(48, 1)), float32('rec/moving_variance_part1', [6, 8], normal(48, 2).map(Math.abs)), float32('depth/step_signals', [4, 16], normal(64, 3)),
+      float32('hashed/hashed_v1_seed0_tile1x1_signed', [900], normal(900, 4)), float32('own/bank', [700], normal(700, 5)), float32('own/bias', [700], normal(700, 6)),
+      float32('attention/position_bias', [200, 200], normal(40000, 7)),
+    ]); // prettier-ignore
+    const { report } = await compressModel(artifacts, { bits: 3 });
+    expect(report.weights.map(({ treatment }) => treatment)).toEqual(['rounded', 'rounded', 'rounded', 'codebook', 'codebook', 'rounded', 'codebook']);
+  });
+
   it('keeps stock artefacts within maxError, grids included', async () => {
     for (let i = 0; i < 12; i++) {
       const maxError = 0.03 + 0.01 * i;

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { io } from '@tensorflow/tfjs-core';
 import * as tfl from '@tensorflow/tfjs-layers';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { compressModel, decodeModelArtifacts, drrn, type RetrainingArgs } from '../../src/index.js';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { compressModel, decodeModelArtifacts, drrn, sparseCrossEntropy, type RetrainingArgs } from '../../src/index.js';
 import { seeded } from '../contract/fixtures.js';
 import { onGpu, seededNormal } from '../helpers.js';
 
@@ -177,6 +177,26 @@ describe('compressModel with data', () => {
     const { report } = await compressModel(still, { bits: 2, method: 'entropyConstrained', inputs: data[0] });
     expect(report.weights[0].values).toBeLessThanOrEqual(8);
     still.dispose();
+  });
+
+  it('takes losses with integer targets, of this package too', async () => {
+    const tokens = tf.tidy(() => tf.cast(tf.floor(tf.mul(5, tf.randomUniform([24, 4], 0, 1, 'float32', 1))), 'int32'));
+    const next = tf.expandDims(tokens, -1);
+    const language = tfl.sequential({ layers: [tfl.layers.embedding({ inputDim: 5, outputDim: 4, inputLength: 4 }), tfl.layers.dense({ units: 5 })] });
+    const pair: [tf.Tensor, tf.Tensor] = [tokens, next];
+    const { retraining: report } = await compressModel(language, { bits: 3, retraining: { data: pair, validationData: pair, loss: sparseCrossEntropy(), method: 'clusters', fineTuneEpochs: 2 } });
+    expect(report!.after).toBeLessThanOrEqual(report!.quantized);
+    tf.dispose([tokens, next]);
+    language.dispose();
+  });
+
+  it('warns where the result is much worse on held-out data, and keeps that from a console', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const { report } = await compressModel(model, { retraining: retraining({ epochs: 1, prior: { components: 2, tau: 50, learningRates: { means: 0 } } }) });
+    const printed = warn.mock.calls.flat().join();
+    warn.mockRestore();
+    expect(report.warnings.join()).toMatch(/loss on held-out data went from [\d.e-]+ to [\d.e-]+\. Give more epochs or another tau of the prior/);
+    expect(printed).not.toContain('klMergeQuantization');
   });
 
   it('warns where the weights had not gathered', async () => {

@@ -11,6 +11,7 @@ import { encodeModelArtifacts } from '../../src/compression/container.js';
 import { decodeContainer } from '../../src/compression/container_reader.js';
 import { sizeReport } from '../../src/compression/size_report.js';
 import { stripTopology } from '../../src/compression/strip_training.js';
+import { sparseCrossEntropy } from '../../src/losses/sparse_cross_entropy.js';
 import * as loadEntry from '../../src/load.js';
 
 let directory = '';
@@ -329,5 +330,20 @@ describe('sizeReport', () => {
     expect((await sizeReport(new Uint8Array(await readFile(path)))).fileBytes).toBe(size);
     expect((await sizeReport(await compressed(path).load())).fileBytes).toBe(size);
     await expect(sizeReport(5 as unknown as Uint8Array)).rejects.toThrow(/sizeReport: expected a model, model artefacts or the bytes/);
+  });
+
+  it('leaves metrics that are functions out of a resumable save, which then loads', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
+    const model = tfl.sequential({ layers: [L.dense({ units: 3, inputShape: [2] })] });
+    model.compile({ optimizer: tfc.train.adam(0.1), loss: sparseCrossEntropy(), metrics: ['mse', sparseCrossEntropy()] });
+    let saved: tfc.io.ModelArtifacts | null = null;
+    const memory = tfc.io.withSaveHandler(async (artifacts) => ((saved = artifacts), { modelArtifactsInfo: { dateSaved: new Date(), modelTopologyType: 'JSON' } }));
+    await model.save(compressed(memory, { resumable: true }), { includeOptimizer: true });
+    const text = warn.mock.calls.flat().join();
+    warn.mockRestore();
+    expect(text).toContain('compressed: metrics that are functions cannot be saved, left out: sparse_cross_entropy. After loading, compile again with them and the optimizer of the loaded model');
+    const loaded = await tfl.loadLayersModel(compressed(tfc.io.fromMemory(saved!)));
+    expect(loaded.optimizer.getClassName()).toBe('Adam');
+    loaded.compile({ optimizer: loaded.optimizer, loss: sparseCrossEntropy() });
   });
 });

@@ -110,6 +110,9 @@ describe('cachedDecoding', () => {
     expect(() => cachedDecoding(solving)).toThrow("cachedDecoding: the equilibrium layer 'solved' solves for all positions at once");
     equilibrium.configure({ gradient: unrolled({ steps: 2 }) });
     expect(() => cachedDecoding(solving)).not.toThrow();
+    const recurrent = embedded();
+    const lstm = functionalModel({ inputs: recurrent.tokens, outputs: layers.lstm({ units: 3, returnSequences: true, name: 'memory', recurrentInitializer: 'glorotUniform' }).apply(recurrent.x) as SymbolicTensor });
+    expect(() => cachedDecoding(lstm)).toThrow("cachedDecoding: the layer 'memory' (LSTM) mixes positions, and step by step would see the last one alone. Decode with the whole sequence.");
     expect(() => cachedDecoding({} as LayersModel)).toThrow('cachedDecoding: expected a tf.LayersModel');
     expect(() => cachedDecoding(model).step(tf.tensor1d([1]))).toThrow('cachedDecoding: expected the next positions [batch, positions, …], got a tensor of shape [1].');
   });

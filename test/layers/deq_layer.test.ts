@@ -495,7 +495,7 @@ describe('what is wrong is said', () => {
   it('of cells that change while they are called', async () => {
     const [z, given] = [input({ shape: [WIDTH] }), input({ shape: [WIDTH] })];
     const sum = layers.add().apply([layers.batchNormalization({ name: 'bn' }).apply(z) as SymbolicTensor, given]) as SymbolicTensor;
-    expect(build({ cell: functionalModel({ inputs: [z, given], outputs: sum }) })).toThrow(/the cell contains 'bn' \(BatchNormalization\), which normalises by statistics of the batch .* Use layerNormalization\./);
+    expect(build({ cell: functionalModel({ inputs: [z, given], outputs: sum }) })).toThrow(/the cell contains 'bn' \(BatchNormalization\), which normalises by statistics of the batch .* Use layerNormalization, or for images groupNormalization\./);
     const { model } = modelOf({ cell: new TestCell({ units: WIDTH, statistics: true }), name: 'deq_g' });
     expect(() => model.predict(x())).toThrow(/DEQLayer 'deq_g': the cell changes its weight '.*count.*' when it is called/);
   });

@@ -118,6 +118,24 @@ describe('what would add to the loss inside of a layer that computes again', () 
   });
 });
 
+describe('weights that stand in for those of a layer inside', () => {
+  it('are refused where that layer computes again when they are gone', async () => {
+    const fitted = (outer: layers.Layer) => {
+      const net = around(outer);
+      net.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+      return net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 1, verbose: 0 });
+    };
+    const again = (checkpointing: boolean) => recurrentDepth({ layer: normalised(), steps: 1, checkpointing, name: 'again' });
+    const stepped = (checkpointing: boolean) => fitted(recurrentDepth({ layer: again(checkpointing), steps: 2, normalization: 'perStep' }));
+    await expect(stepped(true)).rejects.toThrow("normalization 'perStep' puts each step's weights into normalisations inside, and the layer 'again' (RecurrentDepth) computes again in the backward pass (checkpointing)");
+    await expect(stepped(false)).resolves.toBeDefined();
+    const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
+    const inside = recurrentDepth({ layer: layers.dense({ units: 4, activation: 'tanh' }), steps: 1, checkpointing: true, name: 'inside' });
+    const cell = functional({ inputs: [z, x], outputs: layers.add().apply([inside.apply(z) as SymbolicTensor, x]) as SymbolicTensor });
+    await expect(fitted(deqLayer({ cell, kernelNormalization: weightNormalization() }))).rejects.toThrow("kernelNormalization puts other kernels into the cell, and the layer 'inside' (RecurrentDepth) computes again");
+  });
+});
+
 describe('running statistics inside of a universalTransformer that computes again', () => {
   it('are refused, as each batch would count twice', async () => {
     const transition = sequential({ layers: [layers.dense({ units: 4, inputShape: [3, 4] }), layers.batchNormalization()] });

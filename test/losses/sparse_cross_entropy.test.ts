@@ -11,6 +11,21 @@ const values = async (x: tf.Tensor) => Array.from(await x.data());
 const logits = () => tf.mul(seeded([2, 3, CLASSES], 1), 4);
 const targets = () => tf.tensor3d([0, 4, 2, 1, 1, 3], [2, 3, 1]);
 
+describe('sparseCrossEntropy at the edges', () => {
+  it('is finite where padding is forbidden by a logit of −∞, and its name is known whatever bundlers do', async () => {
+    const logits = tf.tensor2d([[-Infinity, 1, 2], [-Infinity, 1, 2]]); // prettier-ignore
+    const loss = sparseCrossEntropy({ ignore: 0 });
+    const value = tf.mean(loss(tf.tensor1d([0, 1], 'int32'), logits));
+    expect((await value.data())[0]).toBeCloseTo(Math.log(1 + Math.E), 5);
+    expect(loss.name).toBe('sparseCrossEntropy');
+  });
+
+  it('has a second derivative with one class, too', async () => {
+    const once = (q: tf.Tensor) => tf.sum(sparseCrossEntropy()(tf.zeros([2], 'int32'), q));
+    expect(Array.from(await tf.grad((q) => tf.sum(tf.grad(once)(q)))(tf.ones([2, 1])).data())).toEqual([0, 0]);
+  });
+});
+
 describe('sparseCrossEntropy', () => {
   it('is the mean of −log softmax(logits)[target], for targets with and without a last axis', async () => {
     const expected = await values(tf.neg(tf.sum(tf.mul(tf.oneHot(tf.cast(tf.squeeze(targets(), [2]), 'int32'), CLASSES), tf.logSoftmax(logits())), -1)));

@@ -44,7 +44,8 @@ export interface RowLoss {
 /** Cross-entropy with integer targets. */
 export const CROSS_ENTROPY: RowLoss = {
   evaluate: crossEntropyWithGradient,
-  gradient: (logits, targets) => tfc.sub(tfc.softmax(logits), tfc.oneHot(targets, logits.shape[1])),
+  // The host's oneHot wants two classes at least.
+  gradient: (logits, targets) => tfc.sub(tfc.softmax(logits), tfc.cast(tfc.equal(tfc.expandDims(targets, 1), tfc.range(0, logits.shape[1], 1, 'int32')), 'float32')),
   hessianTimes: softmaxHessianTimes,
 };
 

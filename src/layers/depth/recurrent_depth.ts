@@ -9,7 +9,7 @@ import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
 import { isRecording } from '../../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../../checks.js';
 import { LAYER_OPTIONS, revivedLayer, serialized, variableOf, type Layer, type LayerArgs, type LayerWeights } from '../../host.js';
-import { applied, builtFor, checkCallLosses, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
+import { applied, builtFor, checkCallLosses, checkNotAgain, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
 import { checkPattern, groupOfSteps, type DepthPattern } from './pattern.js';
 import { learnedRow, sinusoids, SIGNALS, type Signal } from './signals.js';
 import { atStep, normalizationsIn, weightsOfSteps } from './step_normalization.js';
@@ -160,6 +160,9 @@ export class RecurrentDepth extends OuterLayer {
         return [this.#step(h, more.slice(0, context.length), this.#groups[group], step, { training, ...mask })];
       });
       const others = [...context, ...given];
+      if (this.normalization === 'perStep' && isRecording()) {
+        checkNotAgain(`RecurrentDepth '${this.name}'`, "normalization 'perStep' puts each step's weights into normalisations inside", this.innerLayers, (layer) => normalizationsIn([layer]).length > 0);
+      }
       if (!this.checkpointing || !isRecording()) return chain.reduce((h, step, i) => following(h, () => step([h], others)[0], i > 0), state);
       checkCallLosses(`RecurrentDepth '${this.name}'`, 'checkpointing computes each step again', this.innerLayers);
       const changed = watchStatistics(this.innerLayers);
@@ -177,6 +180,10 @@ export class RecurrentDepth extends OuterLayer {
     const width = state.shape.at(-1)!;
     const start = this.stepSignal === 'none' ? state : tfc.add(state, this.#signals === null ? tfc.reshape(sinusoids(step + 1, 1, width), [width]) : learnedRow(variableOf(this.#signals), step));
     return atStep(this.#normalizations[step] ?? [], () => group.reduce((h, layer) => applied(layer, [h, ...context], kwargs)[0], start));
+  }
+
+  get computesAgain(): string | null {
+    return this.checkpointing ? 'checkpointing' : null;
   }
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape {

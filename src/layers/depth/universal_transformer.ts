@@ -175,6 +175,10 @@ export class UniversalTransformer extends OuterLayer {
     });
   }
 
+  get computesAgain(): string | null {
+    return this.#settings.checkpointing ? 'checkpointing' : null;
+  }
+
   /** What its calls add to the loss. */
   get lossOfCalls(): string | null {
     return (this.#settings.adaptive?.ponderWeight ?? 0) > 0 ? 'adaptive: {ponderWeight}' : null;

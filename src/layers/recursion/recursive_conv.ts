@@ -217,6 +217,10 @@ export class RecursiveConv extends OuterLayer {
     return this.#chainWeights.filter((weight) => trainable.has(weight)).map(variableOf);
   }
 
+  get computesAgain(): string | null {
+    return this.#options.checkpoint ? 'checkpoint' : null;
+  }
+
   /** What its calls add to the loss. */
   get lossOfCalls(): string | null {
     return (this.#gate?.options.cost ?? 0) > 0 ? 'gate: {cost}' : null;
