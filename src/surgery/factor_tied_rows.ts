@@ -48,7 +48,8 @@ const WHO = 'factorTiedRows';
  * await small.save(compressed('file://small'));   // as small as with ties: a .tfws file holds equal rows once
  * ```
  *
- * Multiplies inputs · distinct + distinct · units times instead of inputs · units. The result is a new, uncompiled model without
+ * Multiplies inputs · distinct + distinct · units times instead of inputs · units: where few rows are tied that is more, and the model in memory has more
+ * parameters, though not the file. `layers` names those in which it pays. The result is a new, uncompiled model without
  * regularizers and constraints, equal up to the order of float32 sums. Layers that are called more than once stay as they are.
  */
 export async function factorTiedRows(model: tfl.LayersModel, args: FactorTiedRowsArgs = {}): Promise<FactoredModel> {

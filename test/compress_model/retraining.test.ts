@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compressModel, decodeModelArtifacts, drrn, sparseCrossEntropy, type RetrainingArgs } from '../../src/index.js';
 import { seeded } from '../contract/fixtures.js';
 import { onGpu, seededNormal } from '../helpers.js';
+import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 const SAMPLES = 96;
 let model: tfl.Sequential;
@@ -180,6 +181,7 @@ describe('compressModel with data', () => {
   });
 
   it('takes losses with integer targets, of this package too', async () => {
+    missingKernelsForThisTest();
     const tokens = tf.tidy(() => tf.cast(tf.floor(tf.mul(5, tf.randomUniform([24, 4], 0, 1, 'float32', 1))), 'int32'));
     const next = tf.expandDims(tokens, -1);
     const language = tfl.sequential({ layers: [tfl.layers.embedding({ inputDim: 5, outputDim: 4, inputLength: 4 }), tfl.layers.dense({ units: 5 })] });
