@@ -38,7 +38,7 @@ export interface RetrainingArgs {
   aggregation?: 'average' | 'sum';
   /** Who shares a value in fine-tuning: `fixed`, or `straightThrough`, where weights may take another value of their tensor. Default `fixed`. */
   assignments?: 'fixed' | 'straightThrough';
-  /** Options of `gmmPrior`, over τ 2e-2 and defaults. */
+  /** Options of `gmmPrior`, over τ 2e-2, rates that bring the mixture to rest in the steps that there are, and defaults. */
   prior?: Partial<GmmPriorArgs>;
 }
 

@@ -180,6 +180,25 @@ describe('compressModel with data', () => {
     still.dispose();
   });
 
+  it.skipIf(onGpu)('shares softly by its defaults, in few steps, without losing what the network can do', async () => {
+    const normal = seededNormal(5);
+    const centres = Array.from({ length: 4 }, () => Array.from({ length: 16 }, () => 1.5 * normal()));
+    const drawn = (n: number): [tf.Tensor, tf.Tensor] => [
+      tf.tensor2d(Array.from({ length: n }, (_, i) => centres[i % 4].map((c) => c + normal()))),
+      tf.tensor2d(Array.from({ length: n }, (_, i) => [0, 1, 2, 3].map((k) => Number(i % 4 === k)))),
+    ];
+    const [train, held] = [drawn(480), drawn(200)];
+    const glorot = (seed: number) => ({ kernelInitializer: tfl.initializers.glorotUniform({ seed }) });
+    const classifier = tfl.sequential({ layers: [tfl.layers.dense({ units: 24, inputShape: [16], activation: 'relu', ...glorot(1) }), tfl.layers.dense({ units: 4, activation: 'softmax', ...glorot(2) })] });
+    classifier.compile({ optimizer: tf.train.adam(3e-3), loss: 'categoricalCrossentropy' });
+    await classifier.fit(train[0], train[1], { epochs: 12, batchSize: 32, shuffle: false, verbose: 0 });
+    const { retraining: report } = await compressModel(classifier, { retraining: { data: train, validationData: held, loss: 'categoricalCrossentropy', metrics: ['acc'], monitor: 'acc', batchSize: 96, fineTuneEpochs: 2 } });
+    expect(report!.before).toBeGreaterThan(0.95);
+    expect(report!.after).toBeGreaterThan(0.85);
+    classifier.dispose();
+    tf.dispose([...train, ...held]);
+  });
+
   it('takes losses with integer targets, of this package too', async () => {
     missingKernelsForThisTest();
     const tokens = tf.tidy(() => tf.cast(tf.floor(tf.mul(5, tf.randomUniform([24, 4], 0, 1, 'float32', 1))), 'int32'));
