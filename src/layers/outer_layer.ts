@@ -37,7 +37,7 @@ export abstract class OuterLayer extends layers.Layer {
   protected override disposeWeights(): number {
     const own = [...super.trainableWeights, ...super.nonTrainableWeights];
     for (const weight of own) weight.dispose();
-    return this.innerLayers.reduce((count, layer) => count + layer.dispose().numDisposedVariables, own.length);
+    return this.innerLayers.reduce((count, layer) => count + (layer.built ? layer.dispose().numDisposedVariables : 0), own.length);
   }
 
   override get trainable(): boolean {
