@@ -21,8 +21,8 @@ export function checkSchedule(who: string, schedule: unknown): void {
 export function warnOfLateParts(who: string, left: readonly (readonly [epoch: number, share: number])[], epoch: number): void {
   if (left.length === 0) return;
   const parts = left.length === 1 ? 'a part' : `${left.length} parts`;
-  const why = left[0][0] <= epoch ? 'a mixture had not converged when they were due. Train longer before, or let it learn faster' : 'Train longer, or give earlier epochs, counted from 0';
-  console.warn(`${who}: training ended with epoch ${epoch}, before ${parts} of incremental (the next from epoch ${left[0][0]}): what was not held yet is quantised at once. ${why[0].toUpperCase()}${why.slice(1)}.`);
+  const why = left[0][0] <= epoch ? 'A mixture had not converged when they were due. Train longer before, or let it learn faster.' : 'Train longer, or give earlier epochs, counted from 0.';
+  console.warn(`${who}: training ended with epoch ${epoch}, before ${parts} of incremental (the next from epoch ${left[0][0]}): what was not held yet is quantised at once. ${why}`);
 }
 
 /** @throws Error if the mixture took no step, or τ is still being found: the weights have not seen the prior. */

@@ -108,6 +108,7 @@ export class DEQLayer extends OuterLayer {
     this.#repeated = new RepeatedCalls();
   }
 
+  /** Whether gradients call what is inside once more, and by which option. */
   get computesAgain(): string | null {
     return this.gradient instanceof Unrolled || this.gradient instanceof Phantom ? null : 'gradient';
   }

@@ -6,7 +6,7 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import { checkKeys, checkNumber, describe, POSITIVE, shownShape, type NumberRange } from '../checks.js';
 import { CROSS_ENTROPY } from '../kernels/sparse_cross_entropy/index.js';
-import { named, meanable, sparseProblem, withTargetForm, type Loss } from './sparse_targets.js';
+import { meanable, named, sparseProblem, withTargetForm, type Loss } from './sparse_targets.js';
 
 export interface DistillationArgs {
   /** Weight α of the labels, in [0, 1]; the teacher has 1 − α. Default 0.1. */

@@ -182,6 +182,7 @@ export class RecurrentDepth extends OuterLayer {
     return atStep(this.#normalizations[step] ?? [], () => group.reduce((h, layer) => applied(layer, [h, ...context], kwargs)[0], start));
   }
 
+  /** Whether gradients call what is inside once more, and by which option. */
   get computesAgain(): string | null {
     return this.checkpointing ? 'checkpointing' : null;
   }

@@ -175,6 +175,7 @@ export class UniversalTransformer extends OuterLayer {
     });
   }
 
+  /** Whether gradients call what is inside once more, and by which option. */
   get computesAgain(): string | null {
     return this.#settings.checkpointing ? 'checkpointing' : null;
   }

@@ -217,6 +217,7 @@ export class RecursiveConv extends OuterLayer {
     return this.#chainWeights.filter((weight) => trainable.has(weight)).map(variableOf);
   }
 
+  /** Whether gradients call what is inside once more, and by which option. */
   get computesAgain(): string | null {
     return this.#options.checkpoint ? 'checkpoint' : null;
   }
