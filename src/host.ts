@@ -309,33 +309,6 @@ interface LayerClass {
   fromConfig(cls: LayerClass, config: serialization.ConfigDict, customObjects: serialization.ConfigDict): Layer;
 }
 
-/** Runs `f` while layers that read a weight of `values` get the tensor there instead. */
-export function withReads<T>(values: ReadonlyMap<LayerVariable, Tensor>, f: () => T): T {
-  for (const [weight, value] of values) Object.defineProperty(weight, 'read', { value: () => value, configurable: true });
-  try {
-    return f();
-  } finally {
-    for (const weight of values.keys()) delete (weight as Partial<LayerVariable>).read;
-  }
-}
-
-/** Weights for a layer to use in the place of its own, by the property that holds them. */
-export interface LayerWeights {
-  layer: Layer;
-  weights: Record<string, LayerVariable>;
-}
-
-/** Runs `f` while the layers read and write these weights instead of their own. */
-export function withWeights<T>(replacements: readonly LayerWeights[], f: () => T): T {
-  const before = replacements.map(({ layer, weights }) => Object.fromEntries(Object.keys(weights).map((key) => [key, (layer as unknown as Open)[key]])));
-  replacements.forEach(({ layer, weights }) => Object.assign(layer, weights));
-  try {
-    return f();
-  } finally {
-    replacements.forEach(({ layer }, i) => Object.assign(layer, before[i]));
-  }
-}
-
 /** The tf.Variable behind a layer's weight (`read()` returns that same object at every call). */
 export const variableOf = (weight: LayerVariable): Variable => weight.read() as Variable;
 

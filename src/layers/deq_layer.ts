@@ -8,7 +8,7 @@ import type { Scalar, serialization, Tensor, Tensor1D, Variable } from '@tensorf
 import { layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { disposeWithTape, isRecording, withoutTape } from '../autodiff/tape.js';
 import { checkChoice, checkKeys, describe, warnOnce } from '../checks.js';
-import { declaredTrainable, revivedLayer, variableOf, withReads, type Initializer, type Layer } from '../host.js';
+import { declaredTrainable, revivedLayer, variableOf, type Initializer, type Layer } from '../host.js';
 import type { EquilibriumGradient } from '../solvers/equilibrium.js';
 import { jacobianPenalty } from '../solvers/jacobian_penalty.js';
 import { revive, serialized } from '../solvers/serialized.js';
@@ -16,15 +16,15 @@ import { LateChecks } from '../solvers/late_checks.js';
 import { failureKey, type Solver, type SolveReport } from '../solvers/solver.js';
 import type { StateMap } from '../solvers/space.js';
 import { spectralRadius, type SpectralRadiusArgs } from '../solvers/spectral_radius.js';
-import { Phantom } from '../solvers/phantom.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { planCell, stateShapes, type CellPlan } from './deq_cell.js';
 import { checkNormalization, checkTrajectory, given, OPTIONS, settingsOf, START, type DEQLayerArgs, type JacobianPenaltyOptions, type StepSettings } from './deq_options.js';
 import { CallRecord, layerFailure, type CallInputs, type CallKind, type DEQReport } from './deq_record.js';
 import { freshSeed, withFixedDraws } from '../autodiff/fixed_draws.js';
 import type { KernelNormalization } from './kernel_normalization.js';
-import { applied, checkCallLosses, checkNotAgain, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
+import { applied, checkCallLosses, OuterLayer, shapeList, watchStatistics } from './outer_layer.js';
 import { RepeatedCalls } from './repeated_calls.js';
+import { surroundings, withReads } from './stand_ins.js';
 
 /**
  * z* = f(z*, x): the fixed point of `cell`, to which infinitely many weight-tied layers would lead, found by `solver` and differentiated by
@@ -108,11 +108,6 @@ export class DEQLayer extends OuterLayer {
     this.#repeated = new RepeatedCalls();
   }
 
-  /** Whether gradients call what is inside once more, and by which option. */
-  get computesAgain(): string | null {
-    return this.gradient instanceof Unrolled || this.gradient instanceof Phantom ? null : 'gradient';
-  }
-
   /** What its calls add to the loss. */
   get lossOfCalls(): string | null {
     return this.jacobianPenalty === null ? null : 'jacobianPenalty';
@@ -163,9 +158,11 @@ export class DEQLayer extends OuterLayer {
     const xs = given.slice(0, this.#plan!.injected);
     const z0 = this.#start(xs, given.slice(this.#plan!.injected));
     const normalized = this.#normalizedKernels(training);
-    if (normalized.size > 0 && isRecording()) checkNotAgain(`DEQLayer '${this.name}'`, 'kernelNormalization puts other kernels into the cell', [this.cell], (layer) => !(layer instanceof DEQLayer));
-    const f = this.#map(xs, training, mask, normalized);
-    const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
+    const here = surroundings();
+    const map = this.#map(xs, training, mask, normalized);
+    // The gradient calls it, too, when what stands in here is gone.
+    const f: StateMap = (z) => here.within(here.tensors, () => map(z));
+    const wrt = [...xs.filter(({ dtype }) => dtype === 'float32'), ...normalized.values(), ...here.tensors, ...here.variables, ...this.cell.trainableWeights.filter((weight) => !normalized.has(weight)).map(variableOf)];
     const solver = training ? this.solver : (this.inferenceSolver ?? this.solver);
     const kind = training ? 'training' : 'inference';
     const record = this.#begin(kind, solver, { inputs: given, mask: mask ?? null });

@@ -173,17 +173,6 @@ export function checkCallLosses(who: string, why: string, inner: readonly Layer[
 }
 
 /**
- * Checks that no layer inside of which `matters` computes again in the backward pass: by then weights that stand in for its own, while it is called, do not.
- * @throws Error naming the layer.
- */
-export function checkNotAgain(who: string, why: string, inner: readonly Layer[], matters: (layer: Layer) => boolean): void {
-  for (const layer of allLayers({ layers: [...inner] } as unknown as LayersModel)) {
-    const how = (layer as { computesAgain?: string | null }).computesAgain ?? null;
-    if (how !== null && matters(layer)) throw new Error(`${who}: ${why}, and the layer '${layer.name}' (${layer.getClassName()}) computes again in the backward pass (${how}), with its own weights instead. Leave one of the two out.`);
-  }
-}
-
-/**
  * Tells of a call that changed a weight that is not trained, as running statistics do.
  * @returns the function that compares, with the first such weight or null.
  */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { input, layers, model as functional, sequential, type LayersModel, type SymbolicTensor } from '@tensorflow/tfjs-layers';
 import { describe, expect, it } from 'vitest';
-import { deqLayer, fixedPointIteration, hashedDense, multiHeadAttention, recurrentDepth, recursiveConv, transformerCell, universalTransformer, weightNormalization } from '../../src/index.js';
+import { deqLayer, fixedPointIteration, hashedDense, implicit, multiHeadAttention, recurrentDepth, recursiveConv, transformerCell, universalTransformer, unrolled, weightNormalization } from '../../src/index.js';
 import { expectNear, saveAndLoad, savedArtifacts, seeded } from '../contract/fixtures.js';
 
 const around = (layer: layers.Layer): LayersModel => {
@@ -69,6 +69,21 @@ describe('what is frozen inside of a layer', () => {
     expect(shut.trainableWeights).toEqual([]);
   });
 
+  it('keeps normalisations of each step from training, too, until it is thawed', async () => {
+    const inner = normalised();
+    inner.layers[1].trainable = false;
+    const net = around(recurrentDepth({ layer: inner, steps: 3, normalization: 'perStep' }));
+    const [, outer] = net.layers;
+    expect([outer.trainableWeights.length, outer.nonTrainableWeights.length]).toEqual([2, 6]);
+    await expectRoundTrip(net);
+    outer.trainable = false;
+    expect([outer.trainableWeights.length, outer.nonTrainableWeights.length]).toEqual([0, 8]);
+    outer.trainable = true;
+    expect([outer.trainableWeights.length, outer.nonTrainableWeights.length]).toEqual([2, 6]);
+    inner.layers[1].trainable = true;
+    expect([outer.trainableWeights.length, outer.nonTrainableWeights.length]).toEqual([8, 0]);
+  });
+
   it('may be thawed after loading: recomputation and normalisation go on with it', async () => {
     const x = input({ shape: [5, 4] });
     const recursive = recursiveConv({ kernelSize: 3, recursions: 3, checkpoint: true, trainable: false });
@@ -119,20 +134,50 @@ describe('what would add to the loss inside of a layer that computes again', () 
 });
 
 describe('weights that stand in for those of a layer inside', () => {
-  it('are refused where that layer computes again when they are gone', async () => {
-    const fitted = (outer: layers.Layer) => {
-      const net = around(outer);
-      net.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
-      return net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 1, verbose: 0 });
+  /** All weights after two steps. */
+  const trained = async (outer: layers.Layer): Promise<number[][]> => {
+    const net = around(outer);
+    net.weights.forEach((weight, i) => weight.write(tf.mul(0.3, seeded(weight.shape as number[], 40 + i))));
+    net.compile({ optimizer: tf.train.sgd(0.2), loss: 'meanSquaredError' });
+    await net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 2, verbose: 0 });
+    return Promise.all(net.getWeights().map(async (weight) => Array.from(await weight.data())));
+  };
+  const expectSame = async (outer: (again: boolean) => layers.Layer, tolerance = 1e-5) => {
+    const [kept, computed] = [await trained(outer(false)), await trained(outer(true))];
+    expect(computed).toHaveLength(kept.length);
+    kept.forEach((values, i) => expectNear(`weight ${i}`, computed[i], values, tolerance));
+  };
+  const norm = () => layers.layerNormalization();
+  const twice = (layer: layers.Layer) => recurrentDepth({ layer, steps: 2, normalization: 'perStep' });
+
+  it('do so again where recurrentDepth or universalTransformer computes again: each step’s normalisations', async () => {
+    await expectSame((checkpointing) => twice(recurrentDepth({ layer: normalised(), steps: 2, checkpointing })));
+    await expectSame((checkpointing) => twice(universalTransformer({ units: 4, numHeads: 2, steps: 2, checkpointing, recurrence: 'act', adaptive: { ponderWeight: 0 } })));
+    // One in the other: the inner step computes again while the outer one does.
+    await expectSame((checkpointing) => recurrentDepth({ layer: twice(recurrentDepth({ layer: normalised(), steps: 2, checkpointing })), steps: 2, checkpointing, normalization: 'perStep' }));
+  });
+
+  it('do so in an equilibrium: each step’s normalisations', async () => {
+    const cell = () => {
+      const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
+      const inside = norm().apply(layers.dense({ units: 4 }).apply(z) as SymbolicTensor) as SymbolicTensor;
+      return functional({ inputs: [z, x], outputs: layers.add().apply([inside, x]) as SymbolicTensor });
     };
-    const again = (checkpointing: boolean) => recurrentDepth({ layer: normalised(), steps: 1, checkpointing, name: 'again' });
-    const stepped = (checkpointing: boolean) => fitted(recurrentDepth({ layer: again(checkpointing), steps: 2, normalization: 'perStep' }));
-    await expect(stepped(true)).rejects.toThrow("normalization 'perStep' puts each step's weights into normalisations inside, and the layer 'again' (RecurrentDepth) computes again in the backward pass (checkpointing)");
-    await expect(stepped(false)).resolves.toBeDefined();
-    const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
-    const inside = recurrentDepth({ layer: layers.dense({ units: 4, activation: 'tanh' }), steps: 1, checkpointing: true, name: 'inside' });
-    const cell = functional({ inputs: [z, x], outputs: layers.add().apply([inside.apply(z) as SymbolicTensor, x]) as SymbolicTensor });
-    await expect(fitted(deqLayer({ cell, kernelNormalization: weightNormalization() }))).rejects.toThrow("kernelNormalization puts other kernels into the cell, and the layer 'inside' (RecurrentDepth) computes again");
+    const exact = fixedPointIteration({ maxIterations: 60, tolerance: 1e-7 });
+    await expectSame((again) => twice(deqLayer({ cell: cell(), solver: exact, gradient: again ? implicit() : unrolled({ steps: 40 }) })), 1e-4);
+  });
+
+  it('do so inside of a cell: normalised kernels', async () => {
+    const cell = (inside: layers.Layer) => {
+      const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
+      const next = layers.activation({ activation: 'tanh' }).apply(inside.apply(z) as SymbolicTensor) as SymbolicTensor;
+      return functional({ inputs: [z, x], outputs: layers.add().apply([next, x]) as SymbolicTensor });
+    };
+    const solver = () => fixedPointIteration({ maxIterations: 60 });
+    const normalisedBy = (inside: layers.Layer) => deqLayer({ cell: cell(inside), kernelNormalization: weightNormalization(), solver: solver() });
+    await expectSame((checkpointing) => normalisedBy(recurrentDepth({ layer: layers.dense({ units: 4, activation: 'tanh' }), steps: 2, checkpointing })));
+    await expectSame((checkpoint) => normalisedBy(recursiveConv({ kernelSize: 3, recursions: 3, checkpoint })));
+    await expectSame((again) => normalisedBy(deqLayer({ cell: cellOf(), solver: fixedPointIteration({ maxIterations: 60, tolerance: 1e-7 }), gradient: again ? implicit() : unrolled({ steps: 40 }) })), 1e-4);
   });
 });
 

@@ -5,14 +5,15 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
-import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
+import type { ChainStep } from '../../autodiff/checkpoint.js';
 import { isRecording } from '../../autodiff/tape.js';
 import { checkBoolean, checkChoice, checkKeys, checkNumber, describe, integerAtLeast, shownShape } from '../../checks.js';
-import { LAYER_OPTIONS, revivedLayer, serialized, variableOf, type Layer, type LayerArgs, type LayerWeights } from '../../host.js';
-import { applied, builtFor, checkCallLosses, checkNotAgain, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
+import { LAYER_OPTIONS, revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../../host.js';
+import { applied, builtFor, checkCallLosses, OuterLayer, revivedLayers, savedLayers, shapeList, watchStatistics } from '../outer_layer.js';
+import { checkpointedLayers, withWeights, type LayerWeights } from '../stand_ins.js';
 import { checkPattern, groupOfSteps, type DepthPattern } from './pattern.js';
 import { learnedRow, sinusoids, SIGNALS, type Signal } from './signals.js';
-import { atStep, normalizationsIn, weightsOfSteps } from './step_normalization.js';
+import { normalizationsIn, weightsOfSteps } from './step_normalization.js';
 
 export interface RecurrentDepthArgs extends LayerArgs {
   /** The layer or model that is applied at each step. This or `layers`. */
@@ -72,6 +73,8 @@ export class RecurrentDepth extends OuterLayer {
   #inferenceSteps: number | null = null;
   #signals: LayerVariable | null = null;
   #normalizations: LayerWeights[][] = [];
+  /** A step's own weight of a normalisation → the layer's. */
+  readonly #originals = new Map<LayerVariable, LayerVariable>();
 
   constructor(args: RecurrentDepthArgs) {
     const who = 'RecurrentDepth';
@@ -100,6 +103,21 @@ export class RecurrentDepth extends OuterLayer {
     this.checkpointing = checkBoolean(who, 'checkpointing', args.checkpointing ?? false);
     this.inferenceSteps = args.inferenceSteps ?? null;
     this.supportsMasking = true;
+  }
+
+  override get trainableWeights(): LayerVariable[] {
+    const frozen = this.#frozen();
+    return super.trainableWeights.filter((weight) => !frozen.has(weight));
+  }
+
+  override get nonTrainableWeights(): LayerVariable[] {
+    return [...new Set([...super.nonTrainableWeights, ...this.#frozen()])];
+  }
+
+  /** Those weights of steps whose layer's own do not train. */
+  #frozen(): Set<LayerVariable> {
+    const train = new Set(this.innerLayers.flatMap((layer) => layer.trainableWeights));
+    return new Set([...this.#originals].filter(([, original]) => !train.has(original)).map(([weight]) => weight));
   }
 
   /** Steps in inference, if others than in training; null: as in training. @throws Error if it needs weights that only `steps` steps have. */
@@ -137,6 +155,7 @@ export class RecurrentDepth extends OuterLayer {
       this.#normalizations = weightsOfSteps(this.#groups, groupOfSteps(this.pattern, this.steps, this.groups), (name, shape, initializer, regularizer, trainable, constraint) =>
         this.addWeight(name, shape, 'float32', initializer, regularizer ?? undefined, trainable, constraint ?? undefined),
       );
+      for (const { layer, weights } of this.#normalizations.flat()) for (const [part, weight] of Object.entries(weights)) this.#originals.set(weight, (layer as unknown as Record<string, LayerVariable>)[part]);
     }
     super.build(inputShape);
   }
@@ -160,14 +179,11 @@ export class RecurrentDepth extends OuterLayer {
         return [this.#step(h, more.slice(0, context.length), this.#groups[group], step, { training, ...mask })];
       });
       const others = [...context, ...given];
-      if (this.normalization === 'perStep' && isRecording()) {
-        checkNotAgain(`RecurrentDepth '${this.name}'`, "normalization 'perStep' puts each step's weights into normalisations inside", this.innerLayers, (layer) => normalizationsIn([layer]).length > 0);
-      }
       if (!this.checkpointing || !isRecording()) return chain.reduce((h, step, i) => following(h, () => step([h], others)[0], i > 0), state);
       checkCallLosses(`RecurrentDepth '${this.name}'`, 'checkpointing computes each step again', this.innerLayers);
       const changed = watchStatistics(this.innerLayers);
       const variables = [...this.trainableWeights, ...this.nonTrainableWeights].map(variableOf);
-      const [last] = checkpointed(chain, [state], { inputs: others, variables, segment: 1 });
+      const [last] = checkpointedLayers(chain, [state], { inputs: others, variables, segment: 1 });
       const statistic = changed();
       if (statistic !== null) {
         throw new Error(`RecurrentDepth '${this.name}': checkpointing calls each layer twice, which would count each batch twice in the running statistics '${statistic.name}'. Use layerNormalization, or checkpointing: false.`);
@@ -179,12 +195,7 @@ export class RecurrentDepth extends OuterLayer {
   #step(state: Tensor, context: readonly Tensor[], group: readonly Layer[], step: number, kwargs: Record<string, unknown>): Tensor {
     const width = state.shape.at(-1)!;
     const start = this.stepSignal === 'none' ? state : tfc.add(state, this.#signals === null ? tfc.reshape(sinusoids(step + 1, 1, width), [width]) : learnedRow(variableOf(this.#signals), step));
-    return atStep(this.#normalizations[step] ?? [], () => group.reduce((h, layer) => applied(layer, [h, ...context], kwargs)[0], start));
-  }
-
-  /** Whether gradients call what is inside once more, and by which option. */
-  get computesAgain(): string | null {
-    return this.checkpointing ? 'checkpointing' : null;
+    return withWeights(this.#normalizations[step] ?? [], () => group.reduce((h, layer) => applied(layer, [h, ...context], kwargs)[0], start));
   }
 
   override computeOutputShape(inputShape: Shape | Shape[]): Shape {

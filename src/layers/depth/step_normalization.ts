@@ -1,6 +1,7 @@
 /** Normalisation layers with weights of their own at each step in depth, while all other weights are shared. */
 import { LayerVariable } from '@tensorflow/tfjs-layers';
-import { allLayers, initializerOf, withWeights, type Constraint, type Initializer, type Layer, type LayerWeights, type Regularizer } from '../../host.js';
+import { allLayers, initializerOf, type Constraint, type Initializer, type Layer, type Regularizer } from '../../host.js';
+import type { LayerWeights } from '../stand_ins.js';
 
 const NORMALIZATIONS = ['LayerNormalization', 'BatchNormalization', 'QuickLayerNormalization', 'GroupNormalization'];
 const PARTS = ['gamma', 'beta', 'movingMean', 'movingVariance'] as const;
@@ -31,6 +32,3 @@ function copies(layer: Layer, step: number, add: AddWeight): Record<string, Laye
   }
   return made;
 }
-
-/** Runs `f` with the weights of one step. */
-export const atStep = <T>(weights: readonly LayerWeights[], f: () => T): T => withWeights(weights, f);

@@ -5,7 +5,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
-import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
+import type { ChainStep } from '../../autodiff/checkpoint.js';
 import { disposeWithTape, isRecording, withoutTape } from '../../autodiff/tape.js';
 import { shownShape } from '../../checks.js';
 import { revivedLayer, serialized, variableOf, type Layer } from '../../host.js';
@@ -14,6 +14,7 @@ import { checkMask } from '../attention_inputs.js';
 import { activeCache } from '../decoding_cache.js';
 import { InnerRegularizers } from '../inner_regularizers.js';
 import { applied, builtFor, checkCallLosses, OuterLayer, shapeList, watchStatistics } from '../outer_layer.js';
+import { checkpointedLayers } from '../stand_ins.js';
 import { adaptiveComputation, ponderCost, type Halting } from './adaptive_computation.js';
 import { learnedRow, sinusoids } from './signals.js';
 import { gateLayer, haltingLayer, TransformerStep, type StepContext } from './transformer_step.js';
@@ -157,12 +158,12 @@ export class UniversalTransformer extends OuterLayer {
       };
       const args = { inputs: given, variables: recomputes ? [...this.trainableWeights, ...this.nonTrainableWeights].map(variableOf) : [], segment: 1 };
       if (adaptive === null) {
-        if (recomputes) return checked(checkpointed(chain, [x], args)[0]);
+        if (recomputes) return checked(checkpointedLayers(chain, [x], args)[0]);
         return chain.reduce((h, step, t) => this.#freed(h, tfc.tidy(() => step([h], given)[0]), t > 0), x);
       }
       const { output, halting, steps: computed } = adaptiveComputation(x, {
         step: (h, t) => {
-          const [state, probability] = recomputes ? checkpointed([chain[t]], [h], args) : tfc.tidy(() => chain[t]([h], given));
+          const [state, probability] = recomputes ? checkpointedLayers([chain[t]], [h], args) : tfc.tidy(() => chain[t]([h], given));
           return { state, probability };
         },
         maxSteps: steps, epsilon: adaptive.epsilon, combine: adaptive.combine, mask: padding,
@@ -173,11 +174,6 @@ export class UniversalTransformer extends OuterLayer {
       if (training && isRecording() && adaptive.ponderWeight > 0) this.#addPonder(tfc.mul(adaptive.ponderWeight, ponderCost(halting, padding)));
       return checked(output);
     });
-  }
-
-  /** Whether gradients call what is inside once more, and by which option. */
-  get computesAgain(): string | null {
-    return this.#settings.checkpointing ? 'checkpointing' : null;
   }
 
   /** What its calls add to the loss. */

@@ -1,8 +1,9 @@
 /** The loop of a recursive layer: fixed, or with gates that let samples out. */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor, Tensor1D } from '@tensorflow/tfjs-core';
-import { checkpointed, type ChainStep } from '../../autodiff/checkpoint.js';
+import type { ChainStep } from '../../autodiff/checkpoint.js';
 import { isRecording, withoutTape } from '../../autodiff/tape.js';
+import { checkpointedLayers } from '../stand_ins.js';
 import type { LoopContext } from './loop_context.js';
 import { agreement, hard, mixed, type LoopGate } from './loop_gate.js';
 
@@ -62,7 +63,7 @@ export function recur(x: Tensor, args: LoopArgs): LoopResult {
     const count = Math.min(length, recursions - first);
     const chain = chainOf(args, first, count, counted);
     const inputs = [x, ...(args.seesAll ? states : states.slice(-1))];
-    const end = keeps ? chain.reduce<readonly Tensor[]>((state, step) => step(state, inputs), [...gates, ...total]) : checkpointed(chain, [...gates, ...total], { inputs, variables: args.checkpointed ?? [], segment: cut ? count : undefined });
+    const end = keeps ? chain.reduce<readonly Tensor[]>((state, step) => step(state, inputs), [...gates, ...total]) : checkpointedLayers(chain, [...gates, ...total], { inputs, variables: args.checkpointed ?? [], segment: cut ? count : undefined });
     const run = runOf(args, end, first + count, count);
     [gates, total] = [run.gates, run.total];
     states.push(...run.states);

@@ -217,11 +217,6 @@ export class RecursiveConv extends OuterLayer {
     return this.#chainWeights.filter((weight) => trainable.has(weight)).map(variableOf);
   }
 
-  /** Whether gradients call what is inside once more, and by which option. */
-  get computesAgain(): string | null {
-    return this.#options.checkpoint ? 'checkpoint' : null;
-  }
-
   /** What its calls add to the loss. */
   get lossOfCalls(): string | null {
     return (this.#gate?.options.cost ?? 0) > 0 ? 'gate: {cost}' : null;
