@@ -234,11 +234,12 @@ export class RowTying extends tfl.Callback {
     if (typeof this.#cluster === 'function') return { ...other, labels: this.#cluster(similarity, items) };
     const { preference = 0.6, damping = 0.5, maxIterations = 200 } = this.#args;
     const first = affinityPropagation(similarity, items.length, { preference, damping, maxIterations, improve: true });
-    if (first.converged) return { ...first, damping };
+    const how = ({ labels, converged, iterations }: typeof first, used: number) => ({ labels, converged, iterations, damping: used });
+    if (first.converged) return how(first, damping);
     const heavier = Math.max(0.9, damping);
     const second = affinityPropagation(similarity, items.length, { preference, damping: heavier, maxIterations: 2 * maxIterations, improve: true });
     warnOnce(`${WHO}:${layer.name}`, `${WHO}: affinity propagation did not converge for layer '${layer.name}' with damping ${describe(damping)}; ${second.converged ? `it did with ${heavier}.` : 'the clusters of its last iteration are used. Try another preference, or a clustering function.'}`);
-    return { ...second, damping: heavier };
+    return how(second, heavier);
   }
 
   async #step(): Promise<void> {

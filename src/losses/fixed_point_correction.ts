@@ -15,7 +15,8 @@ export interface FixedPointCorrectionArgs {
 /**
  * Losses for `compile({loss})` of a model whose outputs are made of the fixed point and then of the `trajectory` of a `deqLayer`, in that order:
  * L(z*) + Σ_k γ^(n+1−k) L(z_k) over the n states k = 1 … n, so that the fixed point has weight 1 and each state γ times that of the next (the
- * exponential weights of TorchDEQ). The host ignores `lossWeights`: the weights are inside of the functions.
+ * exponential weights of TorchDEQ). The host ignores `lossWeights`: the weights are inside of the functions. Its `val_loss` of a model with several outputs
+ * is the first one's loss alone, here L(z*).
  *
  * ```js
  * const [z, early, late] = deqLayer({cell, trajectory: [4, 8]}).apply(x);
