@@ -211,7 +211,7 @@ export class KLMergeQuantization extends tfl.Callback {
       if (!(await guard.isFinite())) await this.#stop('at the end of training');
       if (this.#args.quantizeAtEnd ?? true) {
         const done = Math.min(...this.#priors.map((prior) => this.#partsOf(prior)));
-        warnOfLateParts(WHO, (this.#args.incremental ?? []).slice(done), this.#epoch);
+        this.tellLate((this.#args.incremental ?? []).slice(done), this.#epoch);
         await this.quantize();
       }
     } finally {
@@ -267,6 +267,11 @@ export class KLMergeQuantization extends tfl.Callback {
   /** Prints what the report says. */
   protected tell(report: QuantizationReport): void {
     tellReport(WHO, report, this.#maxDistance, this.#args.verbose ?? true);
+  }
+
+  /** Warns of entries of `incremental` that training ended before. */
+  protected tellLate(left: [epoch: number, share: number][], epoch: number): void {
+    warnOfLateParts(WHO, left, epoch);
   }
 
   /**

@@ -80,7 +80,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
       .option('--hold-out <share>', 'part of --data that is held out (default 0.2)', number)
       .option('--divide <x>', 'divide inputs by this, e.g. 255 for bytes', number)
       .addOption(new Option('--retrain <how>', 'softSharing, which decides on the size itself (default), or clusters: values of the codebooks (default with --bits, --ratio, --max-error)').choices(['softSharing', 'clusters']))
-      .option('--epochs <n>', 'of soft weight sharing (default 40), or at most of fine-tuning (default 10)', count)
+      .option('--epochs <n>', 'of soft weight sharing (default 40, or as many as make 2 000 steps), or at most of fine-tuning (default 10)', count)
       .option('--loss <name>', 'as for model.compile (default: what the model was saved with, or categoricalCrossentropy for classes)')
       .option('--metric <name>', 'by which the best epoch is chosen on held-out samples (default: accuracy for classes, else loss)')
       .option('--patience <n>', 'fine-tuning ends after so many epochs without an improvement (default 3)', count)

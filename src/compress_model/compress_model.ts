@@ -119,7 +119,7 @@ async function compressWithData(artifacts: io.ModelArtifacts, args: CompressMode
     const warnings = clusters === null ? await shareSoftly(copy, training, options) : [];
     const tuned = await fineTune(copy, training, options);
     const fallen = fall(training.monitor, before, tuned.after);
-    if (fallen !== null) warnings.push(`${fallen}. ${method === 'clusters' ? 'Give more bits, a smaller ratio, or more epochs of fine-tuning.' : "Give more epochs or another tau of the prior; with few batches try prior: {learning: 'em'}, or method: 'clusters'."}`);
+    if (fallen !== null) warnings.push(`${fallen}. ${method === 'clusters' ? 'Give more bits, a smaller ratio, or more epochs of fine-tuning.' : "Give more epochs, or the prior a smaller tau; or take method: 'clusters'."}`);
     const source = await mergeIfRounded(deploymentSource(memorySource(await modelArtifacts(copy))), options);
     // Shared values are taken as they are; what has too many is no codebook.
     const shared = await sharedNames(source);

@@ -63,11 +63,13 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
   const kernels = kernelsOf(model).filter(({ weight, path }) => !skip(weight.originalName) && !path.some(({ name }) => skip(name)));
   if (kernels.length === 0) throw new Error(`${WHO}: retraining: no kernel of the model takes part in soft weight sharing: all are frozen or skipped. Skip fewer, or make layers trainable.`);
   const samples = [x].flat()[0].shape[0];
-  const steps = args.epochs * Math.ceil(samples / args.batchSize);
-  const prior = gmmPrior({ trainingExamples: samples, tau: 2e-2, ...(hasOwnPace(args.prior) ? {} : { learningRates: ratesFor(steps) }), ...args.prior });
+  const parts = partsOf(args.epochs);
+  // Until the first part is quantised.
+  const steps = (parts[0]?.[0] ?? args.epochs) * Math.ceil(samples / args.batchSize);
+  const prior = gmmPrior({ trainingExamples: samples, tau: tauFor(samples), ...(hasOwnPace(args.prior) ? {} : { learningRates: ratesFor(steps) }), ...args.prior });
   attachTo(kernels, prior);
   compile(model, args, args.learningRate);
-  const quantization = new QuietQuantization({ prior, verbose: false });
+  const quantization = new QuietQuantization({ prior, verbose: false, incremental: parts });
   await model.fit(x, y, { epochs: args.epochs, batchSize: args.batchSize, verbose: 0, callbacks: [quantization, progress(onProgress, 0.1, 0.5, args.epochs)] });
   detachRegularizer(model, prior);
   const { converged, relativeDistance } = quantization.report!;
@@ -77,15 +79,25 @@ export async function shareSoftly(model: tfl.LayersModel, args: ResolvedRetraini
   return [...warnings, `soft weight sharing moved the weights by ${(100 * relativeDistance).toFixed(0)} % of their norm when they took their values: the mixture had not converged. Give more epochs, or a larger tau of the prior where weights did not gather, a smaller one where all became 0.`];
 }
 
+/** Its force on a weight is τ / N: with few samples, those of Ullrich et al. would crush weights that the data hold but loosely. */
+const tauFor = (samples: number): number => Math.min(2e-2, 1e-6 * samples);
+
 /** Whether the user has decided how fast the mixture moves. */
 const hasOwnPace = ({ learning = 'gradient', learningRates, preset }: ResolvedRetraining['prior']): boolean => learning !== 'gradient' || learningRates !== undefined || preset !== undefined;
 
 /** Rates by which the mixture gets from its start (σ = 0.25) to where weights have gathered (σ ≈ 0.02) in so many steps of Adam, each of about its rate. */
 const ratesFor = (steps: number): MixtureLearningRates => ({ means: Math.max(5e-4, 0.5 / steps), logVariances: Math.max(5e-4, 15 / steps), mixingLogits: Math.max(5e-4, 10 / steps) });
 
+/** When weights are quantised in parts, from half of the epochs on, while the others make up for it: pairs [epoch, share] for `klMergeQuantization`. */
+function partsOf(epochs: number): [epoch: number, share: number][] {
+  const wanted = [[0.5, 0], [0.6, 0.5], [0.7, 0.75], [0.8, 0.9], [0.9, 0.97]].map(([at, share]): [number, number] => [Math.round(at * epochs), share]); // prettier-ignore
+  return wanted.filter(([epoch], i) => epoch > (wanted[i - 1]?.[0] ?? 0) && epoch < epochs);
+}
+
 /** What it would tell, the report of compression does. */
 class QuietQuantization extends KLMergeQuantization {
   protected override tell(): void {}
+  protected override tellLate(): void {}
 }
 
 /** Weights with a regularizer slot, biases aside, that train. */

@@ -21,7 +21,7 @@ export interface RetrainingArgs {
    * smaller. `clusters`: the codebooks of compression without data, their values fine-tuned while who shares them stays (Han et al. 2016; TFMOT). Default `softSharing`.
    */
   method?: 'softSharing' | 'clusters';
-  /** Epochs of soft weight sharing. Default 40. */
+  /** Epochs of soft weight sharing; from half of them on, weights are quantised in parts while the others train. Default 40, or as many as take 2 000 steps if that is more. */
   epochs?: number;
   /** Most epochs of fine-tuning the values. 0 for none. Default 10. */
   fineTuneEpochs?: number;
@@ -38,7 +38,7 @@ export interface RetrainingArgs {
   aggregation?: 'average' | 'sum';
   /** Who shares a value in fine-tuning: `fixed`, or `straightThrough`, where weights may take another value of their tensor. Default `fixed`. */
   assignments?: 'fixed' | 'straightThrough';
-  /** Options of `gmmPrior`, over τ 2e-2, rates that bring the mixture to rest in the steps that there are, and defaults. */
+  /** Options of `gmmPrior`, over τ 2e-2 (with less than 20 000 samples 1e-6 for each), rates that bring the mixture to rest in the steps that there are, and defaults. */
   prior?: Partial<GmmPriorArgs>;
 }
 
@@ -48,6 +48,9 @@ export type ResolvedRetraining = Required<RetrainingArgs>;
 const OPTIONS = [
   'data', 'validationData', 'loss', 'metrics', 'method', 'epochs', 'fineTuneEpochs', 'patience', 'monitor', 'batchSize', 'learningRate', 'fineTuneRate', 'aggregation', 'assignments', 'prior',
 ] as const; // prettier-ignore
+
+/** Fewer do not bring a mixture and its weights together, however few samples there are. */
+const LEAST_STEPS = 2000;
 
 /** @throws Error that names the option, what was expected and what came. */
 export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
@@ -60,14 +63,16 @@ export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
   const idle = args.method === 'clusters' ? (['prior', 'learningRate'] as const).find((option) => args[option] !== undefined) : undefined;
   if (idle !== undefined) throw new Error(`${who}: ${idle} has a say in soft weight sharing only, got method 'clusters'. ${idle === 'learningRate' ? 'Give fineTuneRate, or leave it out' : 'Leave it out'}.`);
   const integer = (option: 'epochs' | 'fineTuneEpochs' | 'patience' | 'batchSize', value: number, least: number): number => checkNumber(who, option, args[option] ?? value, integerAtLeast(least));
+  const samples = [args.data[0]].flat()[0]?.shape?.[0] ?? 0;
+  const batchSize = integer('batchSize', 128, 1);
   return {
     ...args,
     metrics: args.metrics ?? [],
     method: checkChoice(who, 'method', args.method ?? 'softSharing', ['softSharing', 'clusters']),
-    epochs: integer('epochs', 40, 1),
+    epochs: integer('epochs', Math.max(40, Math.ceil(LEAST_STEPS / Math.ceil(samples / batchSize))), 1),
     fineTuneEpochs: integer('fineTuneEpochs', 10, 0),
     patience: integer('patience', 3, 1),
-    batchSize: integer('batchSize', 128, 1),
+    batchSize,
     monitor: args.monitor ?? 'loss',
     learningRate: checkNumber(who, 'learningRate', args.learningRate ?? 5e-4, POSITIVE),
     fineTuneRate: checkNumber(who, 'fineTuneRate', args.fineTuneRate ?? 1e-4, POSITIVE),
