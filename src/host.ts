@@ -165,14 +165,16 @@ export function declaredTrainable(layer: Layer): LayerVariable[] {
   return [...new Set(all.flatMap((each) => (each as unknown as { _trainableWeights: LayerVariable[] })._trainableWeights))];
 }
 
-/** The layers that `tensor` is computed from, those inside of models and wrappers included, nearest first. */
-export function layersUpstream(tensor: tfl.SymbolicTensor): Layer[] {
-  const seen = new Set<tfl.SymbolicTensor>([tensor]);
+/** The layers that `tensors` are computed from, nearest first. */
+export function sourceLayers(tensors: readonly tfl.SymbolicTensor[]): Layer[] {
+  const seen = new Set<tfl.SymbolicTensor>(tensors);
   // The set grows while it is walked.
   for (const { inputs } of seen) for (const input of inputs) seen.add(input);
-  const layers = [...new Set([...seen].map(({ sourceLayer }) => sourceLayer))];
-  return allLayers({ layers } as unknown as tfl.LayersModel);
+  return [...new Set([...seen].map(({ sourceLayer }) => sourceLayer))];
 }
+
+/** The layers that `tensor` is computed from, those inside of models and wrappers included, nearest first. */
+export const layersUpstream = (tensor: tfl.SymbolicTensor): Layer[] => allLayers({ layers: sourceLayers([tensor]) } as unknown as tfl.LayersModel);
 
 export const isModel = (layer: Layer): boolean => Array.isArray((layer as unknown as Open).layers);
 

@@ -67,7 +67,7 @@ const OPTIONS = ['data', 'threshold', 'interval', 'batchSize', 'tolerance', 'lay
  * ```js
  * const sharing = attentionSharing({data: xValidation, threshold: 0.9, interval: 2});
  * await model.fit(x, y, {epochs: 20, validationData: [xValidation, yValidation], callbacks: [sharing]});
- * sharing.records.at(-1).divergence;                       // a matrix, which similarityHeatMap draws
+ * sharing.records.at(-1).divergence;                       // a matrix in nats; similarityHeatMap says how to draw it
  * const {model: small} = await removeUnusedProjections(model);
  * ```
  *

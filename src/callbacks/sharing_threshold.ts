@@ -19,7 +19,7 @@ export const LEAST_SIMILARITY = 1 - Math.LN2;
 export function adapted({ threshold, step, best }: AdaptiveThreshold, loss: number, tolerance: number): AdaptiveThreshold {
   const within = loss <= best * (1 + tolerance);
   const moved = within ? threshold - step : threshold + step;
-  return { threshold: Math.min(1, Math.max(LEAST_SIMILARITY, moved)), step: within ? step : step / 2, best: Math.min(best, loss) };
+  return { threshold: Math.min(1, Math.max(LEAST_SIMILARITY, moved)), step: within ? step : step / 2, best: Number.isNaN(loss) ? best : Math.min(best, loss) };
 }
 
 /** Whether it moves no more to speak of. */

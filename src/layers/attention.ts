@@ -80,15 +80,17 @@ export function attention(query: Tensor4D, key: Tensor4D, value: Tensor4D, optio
   const scale = options.scale ?? 1 / Math.sqrt(query.shape[3]);
   return tfc.customGrad((...args: unknown[]) => {
     const [q, k, v, save] = args as [Tensor4D, Tensor4D, Tensor4D, (tensors: Tensor[]) => void];
-    const weights = attentionWeights(q, k, options);
+    // The mask that was given may be gone in the backward pass.
+    const seen = options.mask == null ? [] : [seenOf(options.mask)];
+    const weights = attentionWeights(q, k, { ...options, mask: seen[0] });
     const output = weightedValues(weights, v);
-    save([q, k, v, weights, output]);
+    save([q, k, v, weights, output, ...seen]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => {
       const shapes = saved.map(({ shape }) => shape);
       // For a derivative of this one the weights must be seen to depend on query and key.
       const [ofQuery, ofKey, ofValue] = saved as Tensor4D[];
-      const again = isRecording() ? attentionWeights(ofQuery, ofKey, options) : null;
-      const made = again === null ? saved.slice(3) : [again, weightedValues(again, ofValue)];
+      const again = isRecording() ? attentionWeights(ofQuery, ofKey, { ...options, mask: saved[5] }) : null;
+      const made = again === null ? saved.slice(3, 5) : [again, weightedValues(again, ofValue)];
       const [g, q3, k3, v3, p3, y3] = [dy, ...saved.slice(0, 3), ...made].map((tensor) => flat(tensor as Tensor4D));
       const dv = denseProduct(p3, g, true);
       const toWeights = denseProduct(g, v3, false, true);

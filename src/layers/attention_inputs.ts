@@ -58,10 +58,7 @@ export function planAttention(layer: AttentionOptionsOf, shapes: Shape[]): Atten
     if (shape.length === 3 && shape[2] != null) continue;
     throw new Error(`${who}: expected ${layer.mapsInput ? 'a value' : `a ${what}`} [batch, time, width] with a known width, got ${shownShape(shape)}.`);
   }
-  if (!agree(key[1], value[1])) throw new Error(`${who}: there must be a value for each key, got ${key[1]} keys and ${value[1]} values.`);
-  if (layer.causal && !agree(query[1], key[1])) {
-    throw new Error(`${who}: causal attention is that of a sequence over itself, got ${query[1]} queries and ${key[1]} keys.`);
-  }
+  checkLengths(layer, query, key, value);
   const [queryWidth, keyWidth, valueWidth] = [query, key, value].map((shape) => shape[2] as number);
   if (layer.keyDim === null && queryWidth % layer.numHeads !== 0) {
     throw new Error(`${who}: numHeads must divide the width, got ${layer.numHeads} heads and width ${queryWidth}. Use ${fittingHeads(layer.numHeads, queryWidth)} heads, or say the length of a head with keyDim.`);
@@ -73,6 +70,14 @@ export function planAttention(layer: AttentionOptionsOf, shapes: Shape[]): Atten
     batch: query[0], queryTime: maps === undefined ? query[1] : maps[2], keyTime: key[1], queryWidth, keyWidth, valueWidth,
     keyDim, valueDim: layer.valueDim ?? keyDim, outputDim: layer.outputDim ?? queryWidth,
   }; // prettier-ignore
+}
+
+/** @throws Error where numbers of sequences, or of positions, do not fit: shapes that are known too late for {@link planAttention} included. */
+export function checkLengths({ name, causal }: Pick<AttentionOptionsOf, 'name' | 'causal'>, query: Shape, key: Shape, value: Shape): void {
+  const who = `MultiHeadAttention '${name}'`;
+  if (!agree(query[0], key[0]) || !agree(key[0], value[0])) throw new Error(`${who}: query, key and value must be of equally many sequences, got ${query[0]}, ${key[0]} and ${value[0]}.`);
+  if (!agree(key[1], value[1])) throw new Error(`${who}: there must be a value for each key, got ${key[1]} keys and ${value[1]} values.`);
+  if (causal && !agree(query[1], key[1])) throw new Error(`${who}: causal attention is that of a sequence over itself, got ${query[1]} queries and ${key[1]} keys.`);
 }
 
 function checkMaps(who: string, maps: Shape, heads: number, value: Shape): void {

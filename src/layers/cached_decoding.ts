@@ -3,9 +3,10 @@ import * as tfc from '@tensorflow/tfjs-core';
 import type { Tensor } from '@tensorflow/tfjs-core';
 import type { LayersModel } from '@tensorflow/tfjs-layers';
 import { describe } from '../checks.js';
-import { allLayers, checkSameHost, placedLayers, type Layer } from '../host.js';
+import { allLayers, checkSameHost, type Layer } from '../host.js';
 import { Unrolled } from '../solvers/unrolled.js';
 import { DecodingCache } from './decoding_cache.js';
+import { decodingGraph } from './decoding_graph.js';
 import { DEQLayer } from './deq_layer.js';
 
 const WHO = 'cachedDecoding';
@@ -13,13 +14,16 @@ const WHO = 'cachedDecoding';
 /** Layers that look along the sequence and keep nothing of it from one call to the next. */
 const MIXING = new Set([
   'SimpleRNN', 'LSTM', 'GRU', 'RNN', 'ConvLSTM2D', 'Bidirectional', 'Conv1D', 'RecursiveConv', 'AveragePooling1D', 'MaxPooling1D', 'GlobalAveragePooling1D', 'GlobalMaxPooling1D',
+  'GroupNormalization', 'ZeroPadding1D', 'Cropping1D', 'UpSampling1D',
 ]); // prettier-ignore
+/** Layers that keep something, or count. */
+const USERS = new Set(['MultiHeadAttention', 'PositionEmbedding', 'UniversalTransformer', 'SharedAttention']);
 const mixes = (layer: Layer): boolean => MIXING.has(layer.getClassName()) && (layer as { kernelSize?: number[] }).kernelSize?.[0] !== 1;
 
 /**
  * A model's attention layers with their keys and values of earlier steps kept: step by step it gives what one pass over the whole sequence gives at these
- * positions. The model is used as it is; around its attention it may hold whatever treats positions one by one (dense layers, normalisation, embeddings,
- * `positionEmbedding`).
+ * positions. The model is used as it is; around its attention it may hold whatever treats positions one by one (dense layers, layer and batch normalisation,
+ * embeddings, `positionEmbedding`).
  *
  * ```js
  * const decoding = cachedDecoding(model);
@@ -33,14 +37,15 @@ const mixes = (layer: Layer): boolean => MIXING.has(layer.getClassName()) && (la
  *
  * A step costs products of one position with the weights, and attention over what there is; memory: keys and values, 2·width numbers per
  * attention layer and position (values only in layers that share maps). A memory over which attention goes is projected once, as long as the same
- * tensor is handed over at each step.
+ * tensor is handed over at each step. An encoder may be part of the model, but what it makes of its input is then computed at each step: hand its output
+ * over instead.
  *
- * Limits: attention of a sequence over itself must be causal. Layers that mix positions otherwise (convolutions over time, recurrent layers) would see the
- * step alone, and are refused. The weights must not change between steps.
+ * Limits: attention of a sequence over itself must be causal. Layers that mix positions otherwise (convolutions over time, recurrent layers, normalisation over
+ * time) would see the step alone, and are refused. Other inputs than the first grow with it where the model adds or joins them position by position; those that only attention looks at are memories. The weights must not change between steps.
  */
 export class CachedDecoding {
   readonly #model: LayersModel;
-  readonly #cache = new DecodingCache();
+  readonly #cache: DecodingCache;
   /** Sequences; null before the first step. */
   #batch: number | null = null;
   /** A step ended half-way: some layers keep its positions, others do not. */
@@ -48,11 +53,17 @@ export class CachedDecoding {
 
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
-    const mixing = placedLayers(model).find(({ layer, path }) => mixes(layer) && !path.some((around) => around.getClassName() === 'TimeDistributed'))?.layer;
+    const { apart, both, looksAhead } = decodingGraph(model);
+    const torn = [...both].find((layer) => USERS.has(layer.getClassName()));
+    if (torn !== undefined) throw new Error(`${WHO}: the layer '${torn.name}' (${torn.getClassName()}) is applied to the sequence that grows and to what does not grow. Give each a layer of its own, or hand over what was computed of the latter.`);
+    if (looksAhead !== null) throw new Error(`${WHO}: the layer '${looksAhead.name}' (MultiHeadAttention) looks at all positions of the sequence; step by step a position cannot look at later ones. Use causal: true.`);
+    const layers = allLayers(model).filter((layer) => !apart.has(layer) || both.has(layer));
+    const mixing = layers.find(mixes);
     if (mixing !== undefined) throw new Error(`${WHO}: the layer '${mixing.name}' (${mixing.getClassName()}) mixes positions, and step by step would see the last one alone. Decode with the whole sequence.`);
-    const solved = allLayers(model).find((layer) => layer instanceof DEQLayer && !(layer.gradient instanceof Unrolled));
+    const solved = layers.find((layer) => layer instanceof DEQLayer && !(layer.gradient instanceof Unrolled));
     if (solved !== undefined) throw new Error(`${WHO}: the equilibrium layer '${solved.name}' solves for all positions at once, and its solver cannot keep those of before. Decode with the whole sequence, or configure it with gradient: unrolled({steps}).`);
     this.#model = model;
+    this.#cache = new DecodingCache(apart);
   }
 
   /** Positions decoded so far. */
@@ -82,7 +93,10 @@ export class CachedDecoding {
     }
   }
 
-  /** Puts the sequences of the batch into another order; an index may come again, or be left out, as beam search needs. `indices` int32 `[batch]`. */
+  /**
+   * Puts the sequences of the batch into another order; an index may come again, or be left out, as beam search needs. `indices` int32 `[batch]`. Memories and masks of
+   * theirs must be handed over in the new order from then on.
+   */
   select(indices: Tensor | readonly number[]): void {
     const wrong = indices instanceof tfc.Tensor ? undefined : indices.find((index) => !Number.isInteger(index) || index < 0 || index >= (this.#batch ?? 0));
     if (wrong !== undefined) throw new Error(`${WHO}: select takes indices of the ${this.#batch ?? 0} sequences, from 0, got ${describe(wrong)}.`);

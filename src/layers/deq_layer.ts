@@ -108,9 +108,9 @@ export class DEQLayer extends OuterLayer {
     this.#repeated = new RepeatedCalls();
   }
 
-  /** What its calls add to the loss. */
+  /** Which option keeps its calls from adding to the loss; null where they do not. */
   get lossOfCalls(): string | null {
-    return this.jacobianPenalty === null ? null : 'jacobianPenalty';
+    return (this.jacobianPenalty?.weight ?? 0) === 0 ? null : 'jacobianPenalty: 0';
   }
 
   override build(inputShape: Shape | Shape[]): void {

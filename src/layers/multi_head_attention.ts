@@ -11,7 +11,7 @@ import {
   type Initializer, type InitializerIdentifier, type LayerArgs, type Regularizer, type RegularizerIdentifier,
 } from '../host.js'; // prettier-ignore
 import { attention, attentionWeights, joinHeads, seenOf, splitHeads, weightedValues } from './attention.js';
-import { planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
+import { checkLengths, planAttention, SHARE, splitInputs, widenedMask, type AttentionPlan } from './attention_inputs.js';
 import { projected } from './attention_projection.js';
 import { activeCache } from './decoding_cache.js';
 import { RepeatedCalls } from './repeated_calls.js';
@@ -194,6 +194,7 @@ export class MultiHeadAttention extends layers.Layer {
   /** The output, and with `outputMaps` the maps. */
   #outputs(inputs: Tensor[], hostMask: unknown, training: boolean): Tensor[] {
     const { query, key, value, mask, maps } = splitInputs(this, inputs);
+    checkLengths(this, query.shape, key.shape, value.shape);
     const seen = { mask, padding: keyPadding(hostMask, key, query) };
     if (maps === undefined && !this.outputMaps) return [this.attended(query, key, value, seen, training)];
     const weights = (maps as Tensor4D | undefined) ?? this.maps(query, key, seen);
@@ -224,7 +225,7 @@ export class MultiHeadAttention extends layers.Layer {
     const [queries, keys] = [this.#heads(query, this.queryKernel, this.queryBias), this.#keys(query, key)];
     const seen = widenedMask(this.name, mask, [query.shape[0], this.numHeads, query.shape[1]!, keys.shape[2]]);
     // An embedding that masks does so at every step.
-    const slot = padding === null || key !== query ? undefined : activeCache()?.slot(this, 'padding');
+    const slot = padding === null || (key !== query && !this.causal) ? undefined : activeCache(this)?.slot(this, 'padding');
     const known = widenedMask(this.name, slot?.extended(tfc.cast(padding!, 'float32'), 1, key) ?? padding, [key.shape[0], 1, 1, keys.shape[2]]);
     const both = seen !== null && known !== null ? tfc.mul(seenOf(seen), known) : (seen ?? known);
     return { queries, keys, mask: both, causal: this.causal };
@@ -244,9 +245,10 @@ export class MultiHeadAttention extends layers.Layer {
 
   #keys(query: Tensor, key: Tensor): Tensor4D {
     const make = () => this.#heads(key, this.keyKernel, this.keyBias);
-    const slot = activeCache()?.slot(this, 'key');
+    const slot = activeCache(this)?.slot(this, 'key');
     if (slot === undefined) return make();
-    if (key !== query) return slot.from(key, make) as Tensor4D;
+    // Causal attention is that of a sequence over itself, whatever was made of it for the keys.
+    if (!this.causal && key !== query) return slot.from(key, make) as Tensor4D;
     if (!this.causal) throw new Error(`MultiHeadAttention '${this.name}': step by step a position cannot look at later ones. Use causal: true for cached decoding.`);
     return slot.extended(make(), 2, key) as Tensor4D;
   }
@@ -266,7 +268,7 @@ export class MultiHeadAttention extends layers.Layer {
 
   #values(keys: number, value: Tensor): Tensor4D {
     const make = () => this.#heads(value, this.valueKernel, this.valueBias);
-    const slot = activeCache()?.slot(this, 'value');
+    const slot = activeCache(this)?.slot(this, 'value');
     if (slot === undefined) return make();
     // Maps over all positions so far go with a sequence that grows, others with a memory.
     return (keys === slot.length(2) + value.shape[1]! ? slot.extended(make(), 2, value) : slot.from(value, make)) as Tensor4D;

@@ -1,8 +1,8 @@
 /** What a layer that wraps other layers needs, which the host leaves to it: their weights, losses, trainability, configs. */
 import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
-import { input, layers, LayersModel, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { input, layers, LayersModel, SymbolicTensor, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { describe, shownShape } from '../checks.js';
-import { allLayers, countUses, isModel, placedLayers, revivedLayer, serialized, variableOf, type Layer, type LayerArgs } from '../host.js';
+import { allLayers, countUses, isModel, placedLayers, revivedLayer, serialized, sourceLayers, variableOf, type Layer, type LayerArgs } from '../host.js';
 
 /**
  * A layer with layers inside: what it does with them is its `call`. Their weights are its own for the host: trained, counted, saved and loaded
@@ -20,6 +20,13 @@ export abstract class OuterLayer extends layers.Layer {
     this.innerLayers = [...new Set(inner)];
     checkInner(who, this.innerLayers);
     if (args.trainable === false) this.trainable = false;
+  }
+
+  /** @throws Error if what is inside has been used on the way to a symbolic input: its weights would be another layer's, too, updated and saved twice. */
+  override apply(inputs: Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[], kwargs?: Record<string, unknown>): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
+    const symbolic = [inputs].flat().filter((each) => each instanceof SymbolicTensor);
+    if (symbolic.length > 0) checkOwner(this, symbolic);
+    return super.apply(inputs, kwargs as never);
   }
 
   /** To be called when those inside are built: from now on they are used here, too. */
@@ -73,6 +80,19 @@ function checkInner(who: string, inner: readonly Layer[]): void {
     if (!(layer instanceof layers.Layer)) throw new Error(`${who}: expected layers or models, got ${describe(layer)}.`);
     if (names.has(layer.name)) throw new Error(`${who}: two of its layers are named '${layer.name}', so that their weights could not be told apart in a file. Give each its own name.`);
     names.add(layer.name);
+  }
+}
+
+function checkOwner(outer: OuterLayer, inputs: readonly SymbolicTensor[]): void {
+  const own = new Set(allLayers({ layers: [...outer.innerLayers] } as unknown as LayersModel));
+  for (const source of sourceLayers(inputs)) {
+    if (source === outer) continue;
+    const shared = allLayers({ layers: [source] } as unknown as LayersModel).find((layer) => own.has(layer));
+    if (shared === undefined) continue;
+    throw new Error(
+      `${outer.getClassName()} '${outer.name}': the layer '${shared.name}' inside of it is used by ${source === shared ? 'the model itself' : `'${source.name}'`} on the way to its input. Two layers cannot own one weight: ` +
+        'it would be updated twice and saved twice. Apply one outer layer at both places, or give each its own layers.',
+    );
   }
 }
 
@@ -163,12 +183,12 @@ export const revivedLayers = (who: string, saved: unknown, customObjects?: seria
 
 /**
  * Checks that no layer inside adds to the loss when it is called: where a call is computed again, or iterated, what it adds is lost.
- * @throws Error naming the layer and its option.
+ * @throws Error naming the layer and the option that turns it off.
  */
 export function checkCallLosses(who: string, why: string, inner: readonly Layer[]): void {
   for (const layer of allLayers({ layers: [...inner] } as unknown as LayersModel)) {
     const option = (layer as { lossOfCalls?: string | null }).lossOfCalls ?? null;
-    if (option !== null) throw new Error(`${who}: ${why}, and what the layer '${layer.name}' (${layer.getClassName()}) adds to the loss by ${option} would be lost. Leave ${option} out of it, or do without that.`);
+    if (option !== null) throw new Error(`${who}: ${why}, and what the layer '${layer.name}' (${layer.getClassName()}) adds to the loss would be lost. Give it ${option}, or do without that.`);
   }
 }
 

@@ -85,7 +85,7 @@ export class PositionEmbedding extends layers.Layer {
       this.invokeCallHook(inputs, kwargs);
       const x = Array.isArray(inputs) ? inputs[0] : inputs;
       const [, time, width] = x.shape as [number, number, number];
-      const from = activeCache()?.position ?? 0;
+      const from = activeCache(this)?.position ?? 0;
       this.#checkEnd(from + time);
       const rows = this.embeddings === null ? sinusoids(from, time, width) : tfc.slice(variableOf(this.embeddings) as Tensor as Tensor2D, [from, 0], [time, width]);
       return tfc.add(x, tfc.reshape(rows, [1, time, width]));

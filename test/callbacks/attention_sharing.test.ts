@@ -173,6 +173,7 @@ describe('attentionSharing', () => {
   it('raises it again, in halved steps, when the loss does not keep', () => {
     const start = startOfThreshold();
     const lower = adapted(start, 1, 0.01);
+    expect(adapted(lower, NaN, 0.01).best).toBe(1);
     expect(lower).toEqual({ threshold: 0.95 - 0.05, step: 0.05, best: 1 });
     const higher = adapted(lower, 1.02, 0.01);
     expect(higher.threshold).toBeCloseTo(0.95, 10);

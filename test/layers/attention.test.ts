@@ -71,6 +71,16 @@ describe('scaledDotProductAttention', () => {
       }
     });
 
+    it('has second derivatives where the mask is gone', async () => {
+      const seconds = (f: typeof attention, mask: () => tf.Tensor) => {
+        const energy = (...x: tf.Tensor[]) => tf.tidy(() => energyOf(f, { mask: mask() })(...x));
+        return tf.grads((...x: tf.Tensor[]) => tf.addN(tf.grads(energy)(x).map((gradient) => tf.sum(tf.square(gradient)))) as tf.Scalar)(parts());
+      };
+      const kept = tf.tensor4d([1, 1, 0, 1, 0, 1], [2, 1, 1, 3]);
+      const [fresh, whole] = [seconds(attention, () => tf.add(kept, 0)), seconds(attention, () => kept)];
+      for (const [i, tensor] of fresh.entries()) expectNear(`${i}`, await tensor.data(), await whole[i].data(), 1e-6);
+    });
+
     it('has second derivatives, those of finite differences', async () => {
       const gradients = tf.grads(energyOf(attention, { causal: true }));
       const norm = (...x: tf.Tensor[]) => tf.addN(gradients(x).map((gradient) => tf.sum(tf.square(gradient)))) as tf.Scalar;

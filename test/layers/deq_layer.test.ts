@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { deqLayer } from '../../src/layers/deq_layer.js';
 import type { DEQLayerArgs } from '../../src/layers/deq_options.js';
 import { spectralNormalization, weightNormalization } from '../../src/layers/kernel_normalization.js';
+import { transformerCell } from '../../src/layers/transformer_cell.js';
 import { attachRegularizer } from '../../src/regularizers/attach.js';
 import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
 import { anderson } from '../../src/solvers/anderson.js';
@@ -551,5 +552,19 @@ describe('what is wrong is said', () => {
     await expect(layer.report('validation' as never)).rejects.toThrow("DEQLayer 'deq_i': report must be one of 'training', 'inference', 'last', got 'validation'.");
     expect(layer.lastReport).toBeNull();
     expect(() => layer.spectralRadius()).toThrow("DEQLayer 'deq_i': spectralRadius needs inputs, or keepsInputs = true before the last call.");
+  });
+});
+
+describe('deqLayer over a sequence with padding', () => {
+  it('trains with a Jacobian penalty, whose second derivative needs the mask', async () => {
+    missingKernelsForThisTest();
+    const ids = input({ shape: [null] });
+    const embedding = layers.embedding({ inputDim: 7, outputDim: 4, maskZero: true, embeddingsInitializer: small(5) }).apply(ids) as SymbolicTensor;
+    const layer = deqLayer({ cell: transformerCell({ units: 4, numHeads: 2 }), jacobianPenalty: 0.1, solver: fixedPointIteration({ maxIterations: 6 }) });
+    const model = functionalModel({ inputs: ids, outputs: layer.apply(embedding) as SymbolicTensor });
+    model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    const { history } = await model.fit(tf.tensor2d([[3, 1, 4, 0], [2, 6, 0, 0]]), seeded([2, 4, 4], 3), { epochs: 1, verbose: 0 });
+    expect(history['loss'][0]).toBeGreaterThan(0);
+    model.dispose();
   });
 });

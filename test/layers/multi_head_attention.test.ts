@@ -230,4 +230,13 @@ describe('multiHeadAttention', () => {
     expect(built({ numHeads: 2, mapsInput: true }, [3, 4], [2, 3, 5])).toThrow('got [null, 2, 3, 5].');
     expect(built({ numHeads: 2, mapsInput: true }, [3, 4])).toThrow('with mapsInput expected [value, maps], got 1 input.');
   });
+
+  it('checks lengths that are known in a call only', () => {
+    const [a, b, c] = ['a', 'b', 'c'].map(() => input({ shape: [null, 4] }));
+    const causal = functionalModel({ inputs: [a, b], outputs: multiHeadAttention({ numHeads: 1, causal: true, name: 'causal' }).apply([a, b]) as SymbolicTensor });
+    expect(() => causal.apply([tf.zeros([1, 5, 4]), tf.zeros([1, 3, 4])])).toThrow("MultiHeadAttention 'causal': causal attention is that of a sequence over itself, got 5 queries and 3 keys.");
+    const three = functionalModel({ inputs: [a, b, c], outputs: multiHeadAttention({ numHeads: 1, name: 'three' }).apply([a, b, c]) as SymbolicTensor });
+    expect(() => three.apply([tf.zeros([1, 5, 4]), tf.zeros([1, 6, 4]), tf.zeros([1, 7, 4])])).toThrow("MultiHeadAttention 'three': there must be a value for each key, got 6 keys and 7 values.");
+    expect(() => three.apply([tf.zeros([2, 5, 4]), tf.zeros([3, 6, 4]), tf.zeros([3, 6, 4])])).toThrow("MultiHeadAttention 'three': query, key and value must be of equally many sequences, got 2, 3 and 3.");
+  });
 });

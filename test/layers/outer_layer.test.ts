@@ -123,13 +123,27 @@ describe('what would add to the loss inside of a layer that computes again', () 
     const net = around(make());
     net.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
     const fit = net.fit(seeded([2, 3, 4], 1), seeded([2, 3, 4], 2), { epochs: 1, verbose: 0 });
-    await expect(fit).rejects.toThrow("computes each step again, and what the layer 'ponders' (UniversalTransformer) adds to the loss by adaptive: {ponderWeight} would be lost.");
+    await expect(fit).rejects.toThrow("computes each step again, and what the layer 'ponders' (UniversalTransformer) adds to the loss would be lost. Give it adaptive: {ponderWeight: 0}, or do without that.");
   });
 
   it('is refused by deqLayer', () => {
     const [z, x] = [input({ shape: [3, 4] }), input({ shape: [3, 4] })];
     const cell = functional({ inputs: [z, x], outputs: layers.add().apply([ponders().apply(z) as SymbolicTensor, x]) as SymbolicTensor });
     expect(() => around(deqLayer({ cell }))).toThrow("the cell is called at each iteration, and what the layer 'ponders'");
+  });
+});
+
+describe('a layer inside of two layers of one model', () => {
+  it('is refused: its weights would be updated and saved twice', () => {
+    const dense = layers.dense({ units: 4, name: 'twice' });
+    const x = input({ shape: [3, 4] });
+    const first = recurrentDepth({ layer: dense, steps: 2, name: 'first' });
+    const y = first.apply(x) as SymbolicTensor;
+    expect(() => recurrentDepth({ layer: dense, steps: 3, name: 'second' }).apply(y)).toThrow("RecurrentDepth 'second': the layer 'twice' inside of it is used by 'first' on the way to its input. Two layers cannot own one weight");
+    expect(() => recurrentDepth({ layer: dense, steps: 3 }).apply(dense.apply(x) as SymbolicTensor)).toThrow('is used by the model itself on the way');
+    // One outer layer may be used again, and one inner layer in two models.
+    expect(functional({ inputs: x, outputs: first.apply(y) as SymbolicTensor }).countParams()).toBe(20);
+    expect(around(recurrentDepth({ layer: dense, steps: 3 })).countParams()).toBe(20);
   });
 });
 

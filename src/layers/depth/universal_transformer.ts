@@ -141,9 +141,9 @@ export class UniversalTransformer extends OuterLayer {
       const names = Object.keys(context).filter((name) => context[name] !== undefined);
       const training = kwargs['training'] === true;
       const { steps, adaptive, checkpointing, maxLength, transition } = this.#settings;
-      const end = (activeCache()?.position ?? 0) + x.shape[1]!;
+      const end = (activeCache(this)?.position ?? 0) + x.shape[1]!;
       if (maxLength !== null && end > maxLength) throw new Error(this.#tooLong(end));
-      if (activeCache() !== null && transition === 'separableConvolution') {
+      if (activeCache(this) !== null && transition === 'separableConvolution') {
         throw new Error(`UniversalTransformer '${this.name}': in cached decoding it sees the new positions alone, but its separable convolutions look at earlier ones. Use transition: 'dense', or decode with the whole sequence.`);
       }
       const given = names.map((name) => context[name]!);
@@ -168,7 +168,7 @@ export class UniversalTransformer extends OuterLayer {
         },
         maxSteps: steps, epsilon: adaptive.epsilon, combine: adaptive.combine, mask: padding,
         // Later positions may go deeper, and then need the keys of all earlier ones there.
-        looks: lookingOn() === 'free' && activeCache() === null,
+        looks: lookingOn() === 'free' && activeCache(this) === null,
       }); // prettier-ignore
       this.#remember(halting, padding, computed);
       if (training && isRecording() && adaptive.ponderWeight > 0) this.#addPonder(tfc.mul(adaptive.ponderWeight, ponderCost(halting, padding)));
@@ -176,9 +176,9 @@ export class UniversalTransformer extends OuterLayer {
     });
   }
 
-  /** What its calls add to the loss. */
+  /** Which option keeps its calls from adding to the loss; null where they do not. */
   get lossOfCalls(): string | null {
-    return (this.#settings.adaptive?.ponderWeight ?? 0) > 0 ? 'adaptive: {ponderWeight}' : null;
+    return (this.#settings.adaptive?.ponderWeight ?? 0) > 0 ? 'adaptive: {ponderWeight: 0}' : null;
   }
 
   /** The next state, and with `act` the probability of halting that was read before. */
@@ -195,7 +195,7 @@ export class UniversalTransformer extends OuterLayer {
   #signalled(h: Tensor, t: number): Tensor {
     const { positionSignal, stepSignal, units } = this.#settings;
     const time = h.shape[1]!;
-    const from = activeCache()?.position ?? 0;
+    const from = activeCache(this)?.position ?? 0;
     const position = positionSignal === 'none' ? [] : [this.#positions === null ? sinusoids(1 + from, time, units) : tfc.slice(variableOf(this.#positions), [from, 0], [time, units])];
     const step = stepSignal === 'none' ? [] : [this.#steps === null ? tfc.reshape(sinusoids(t + 1, 1, units), [units]) : learnedRow(variableOf(this.#steps), t)];
     return [...position, ...step].reduce<Tensor>((sum, signal) => tfc.add(sum, signal), h);

@@ -217,9 +217,9 @@ export class RecursiveConv extends OuterLayer {
     return this.#chainWeights.filter((weight) => trainable.has(weight)).map(variableOf);
   }
 
-  /** What its calls add to the loss. */
+  /** Which option keeps its calls from adding to the loss; null where they do not. */
   get lossOfCalls(): string | null {
-    return (this.#gate?.options.cost ?? 0) > 0 ? 'gate: {cost}' : null;
+    return (this.#gate?.options.cost ?? 0) > 0 ? 'gate: {cost: 0}' : null;
   }
 
   /** Keeps what {@link depths} tells, and the cost of the gates for the host to add to the loss. */
