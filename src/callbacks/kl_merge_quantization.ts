@@ -109,6 +109,7 @@ export class KLMergeQuantization extends tfl.Callback {
 
   constructor(args: KLMergeQuantizationArgs = {}) {
     super();
+    if (args instanceof GmmPrior) throw new Error(`${WHO}: expected options, got a gmmPrior. Write klMergeQuantization({prior}).`);
     checkKeys(WHO, args, OPTIONS);
     const priors = args.prior === undefined ? [] : [args.prior].flat();
     const foreign = priors.find((prior) => !(prior instanceof GmmPrior));

@@ -46,6 +46,7 @@ export async function compress(source: string, out: string, flags: CompressFlags
   const target = stock ? checkDirectoryTarget(out, opened.files, force) : checkFileTarget(out, opened.files, force);
   const reportTarget = flags.report === undefined ? null : checkTarget(flags.report, opened.files, force);
   if (reportTarget !== null && resolve(reportTarget) === resolve(target)) throw new Error(`'${flags.report}' is where the model goes. Choose another file for the report.`);
+  if (flags.report !== undefined && !/\.(html|json)$/i.test(flags.report)) throw new Error(`'${flags.report}': a report is .html or .json.`);
 
   const deployed = await mergeIfRounded(deploymentSource(opened), options);
   let result: CompressedSource & { retraining?: RetrainingReport };

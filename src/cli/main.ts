@@ -27,6 +27,18 @@ const count = (text: string): number => {
   return value;
 };
 
+const countFromOne = (text: string): number => {
+  const value = count(text);
+  if (value < 1) throw new InvalidArgumentError('At least 1 is expected.');
+  return value;
+};
+
+const notNegative = (text: string): number => {
+  const value = number(text);
+  if (value < 0) throw new InvalidArgumentError('A number ≥ 0 is expected.');
+  return value;
+};
+
 const MODEL = 'model.json, .tfws file, directory of one, or http(s) URL';
 
 /** `exit` sets the exit code; `loadPackage` is called before a model is run, so that its layers are known. */
@@ -47,7 +59,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
   const runOptions = (of: Command): Command =>
     of
       .option('--inputs <files...>', 'inputs of the model, one file each: .npy, IDX, .csv, or nested arrays in .json')
-      .option('--samples <n>', 'number of random samples without --inputs', count, 32)
+      .option('--samples <n>', 'number of random samples without --inputs', countFromOne, 32)
       .option('--seed <n>', 'of the random samples', count, 1)
       .addOption(new Option('--backend <name>', 'instead of the fastest that is installed').choices(BACKENDS));
 
@@ -120,7 +132,7 @@ function makeProgram(version: string, exit: (code: number) => void, loadPackage:
     ])
       .argument('<first>', MODEL)
       .argument('<second>', MODEL)
-      .option('--tolerance <x>', 'largest relative error of an output, ‖a − b‖ / ‖a‖', number, 0.1),
+      .option('--tolerance <x>', 'largest relative error of an output, ‖a − b‖ / ‖a‖', notNegative, 0.1),
   ).action(async (first: string, second: string, flags: VerifyFlags & Shared) => {
     await loadPackage();
     if (!(await verify(first, second, flags, makeOutput(flags)))) exit(1);

@@ -23,7 +23,8 @@ export interface OpenedModel extends WeightSource {
 const isUrl = (source: string): boolean => /^https?:\/\//.test(source);
 
 /** @throws Error that says what is wrong with the model and what to do. */
-export async function openModel(source: string): Promise<OpenedModel> {
+export async function openModel(given: string): Promise<OpenedModel> {
+  const source = given.replace(/^file:\/\//, '');
   const { path, bytes } = isUrl(source) ? await download(source, await spool()) : await locate(source);
   if (hasMagic(bytes)) {
     const artifacts = decodeContainer(bytes, `'${source}'`);

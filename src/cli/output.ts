@@ -14,3 +14,12 @@ export function makeOutput({ json = false, quiet = false }: { json?: boolean; qu
     warn: (line) => void process.stderr.write(`warning: ${line}\n`),
   };
 }
+
+/** Whoever reads may stop reading, as `head` does: what goes into files is written nevertheless. */
+export function bearClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+}

@@ -10,15 +10,24 @@ import { withCleanup } from './unfinished.js';
 /** Largest shard: what browsers still cache, as tensorflowjs_converter chooses. */
 const SHARD_BYTES = 4 * 2 ** 20;
 
+/** The path of a `file://` URL or a plain path. @throws Error for any other kind of URL. */
+function localTarget(out: string): string {
+  const path = out.replace(/^file:\/\//, '');
+  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path)) throw new Error(`'${out}' is a URL, and the output is a file here. Give a path.`);
+  return path;
+}
+
 /** The file that `out` means. @throws Error if it is part of the input, or exists and `force` is not given. */
-export function checkFileTarget(out: string, inputs: readonly string[], force: boolean): string {
+export function checkFileTarget(target: string, inputs: readonly string[], force: boolean): string {
+  const out = localTarget(target);
   // A path without the suffix means a directory.
   if (fileAt(out) !== out && existsSync(out) && readdirOrNull(out) === null) throw new Error(`'${out}' is a file; a compressed model is a file that ends in .tfws, or model.tfws in a directory of the name given.`);
   return checkTarget(fileAt(out), inputs, force);
 }
 
 /** The file of a report. */
-export function checkTarget(file: string, inputs: readonly string[], force: boolean): string {
+export function checkTarget(target: string, inputs: readonly string[], force: boolean): string {
+  const file = localTarget(target);
   if (!existsSync(file)) return file;
   if (inputs.includes(realpathSync(file))) throw new Error(`'${file}' is part of the input, which is never overwritten. Choose another output.`);
   if (readdirOrNull(file) !== null) throw new Error(`'${file}' is a directory.`);
@@ -27,7 +36,8 @@ export function checkTarget(file: string, inputs: readonly string[], force: bool
 }
 
 /** A directory for a stock model. @throws Error if it holds the input, or anything and `force` is not given. */
-export function checkDirectoryTarget(out: string, inputs: readonly string[], force: boolean): string {
+export function checkDirectoryTarget(target: string, inputs: readonly string[], force: boolean): string {
+  const out = localTarget(target);
   if (!existsSync(out)) return out;
   const entries = readdirOrNull(out);
   if (entries === null) throw new Error(`'${out}' is a file; a stock model is a directory with model.json and shards.`);

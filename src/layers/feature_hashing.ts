@@ -61,6 +61,7 @@ export function hashTokens(tokens: ArrayLike<number> | ArrayLike<string>, args: 
   const who = 'hashTokens';
   if (typeof args !== 'object' || args === null) throw new Error(`${who}: expected options with outputDim, got ${describe(args)}.`);
   checkKeys(who, args, HASH_OPTIONS);
+  if (typeof tokens === 'string') throw new Error(`${who}: expected a list of tokens, got the text ${JSON.stringify((tokens as string).slice(0, 20))}. Split it first: text.split(' ').`);
   const hash = checkHash(who, args);
   const utf8 = new TextEncoder();
   const indices = new Int32Array(tokens.length);

@@ -77,6 +77,7 @@ export function growlPenalty(weight: Tensor, lambda: Float64Array, layout: RowLa
  * ```js
  * model.add(tf.layers.dense({units: 300, activation: 'relu', inputShape: [784], kernelRegularizer: growl({preset: 'mnist'})}));
  * await model.fit(x, y, {epochs: 300, callbacks: [growlProximal()]});   // sparse, similar rows
+ * model.compile({optimizer: 'adam', loss});                             // its moments are of rows that were apart
  * await model.fit(x, y, {epochs: 100, callbacks: [rowTying()]});        // tied rows, retrained
  * ```
  *

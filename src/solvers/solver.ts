@@ -2,7 +2,7 @@
 import * as tfc from '@tensorflow/tfjs-core';
 import type { serialization, Tensor } from '@tensorflow/tfjs-core';
 import { withoutTape } from '../autodiff/tape.js';
-import { checkChoice, checkKeys, checkNumber, integerAtLeast, POSITIVE, warnOnce } from '../checks.js';
+import { checkChoice, checkKeys, checkNumber, describe, integerAtLeast, POSITIVE, warnOnce } from '../checks.js';
 import { DeviceSpace } from './device_space.js';
 import { HostSpace } from './host_space.js';
 import { lookingOn, type Looking } from './looking.js';
@@ -140,6 +140,7 @@ export function solverLimits(who: string, args: SolverArgs, own: readonly string
 
 /** One solve by `make`'s method, wherever the active backend's tensors lie. */
 export function solveWith(who: string, make: MakeMethod, limits: SolverLimits, f: StateMap, z0: readonly Tensor[], options: SolveOptions = {}): Solution {
+  if (!Array.isArray(z0)) throw new Error(`${who}: expected a list of tensors to start from, as in solve(f, [z0]), got ${describe(z0)}.`);
   const looking = options.looking ?? lookingOn();
   return withoutTape(() =>
     looking === 'free'

@@ -285,6 +285,7 @@ describe('klMergeQuantization', () => {
   });
 
   it.each<[KLMergeQuantizationArgs | object, string]>([
+    [gmmPrior({ trainingExamples: 9 }), 'klMergeQuantization: expected options, got a gmmPrior. Write klMergeQuantization({prior}).'],
     [{ treshold: 1 }, "klMergeQuantization: unknown option 'treshold'. Did you mean 'threshold'?"],
     [{ threshold: -1 }, 'klMergeQuantization: threshold must be a finite number ≥ 0, got -1. Use 0 to merge nothing.'],
     [{ variance: 'exact' }, "klMergeQuantization: variance must be one of 'average', 'moments', got 'exact'."],

@@ -338,6 +338,25 @@ describe('a run that fails or is stopped while it writes', () => {
     expect(readFileSync(at('disk', 'old.tfws'))).toEqual(stock);
   });
 
+  it.skipIf(process.platform === 'win32')('writes its file though nobody reads what it says', async () => {
+    const { code, err } = await spawned('sh', ['-c', `{ "$0" "$@"; echo "left with $?" >&2; } | true`, process.execPath, bundle, 'compress', model, at('unread.tfws'), '--bits', '2']);
+    expect([code, err]).toEqual([0, 'left with 0\n']);
+    expect(decodeModelArtifacts(readFileSync(at('unread.tfws'))).weightSpecs).toHaveLength(4);
+  });
+
+  it('takes file:// as a path, and no other URL for its output', async () => {
+    expect((await tfws('compress', `file://${model}`, `file://${at('by_url.tfws')}`, '--bits', '2')).code).toBe(0);
+    expect(existsSync(at('by_url.tfws'))).toBe(true);
+    for (const more of [[], ['--stock']]) {
+      const { code, err } = await tfws('compress', model, 'http://host/model.tfws', '--bits', '2', ...more);
+      expect(code).toBe(2);
+      expect(err).toContain("'http://host/model.tfws' is a URL, and the output is a file here. Give a path.");
+    }
+    expect((await tfws('compress', model, at('unreported.tfws'), '--bits', '2', '--report', at('report.txt'))).err).toContain("report.txt': a report is .html or .json.");
+    expect((await tfws('verify', model, model, '--samples', '0')).err).toContain('At least 1 is expected.');
+    expect((await tfws('verify', model, model, '--tolerance', '-1')).err).toContain('A number ≥ 0 is expected.');
+  });
+
   it('leaves the old file or the new when it is killed, at any moment', async () => {
     await tfws('compress', model, at('killed.tfws'), '--bits', '1', '--quiet');
     const old = readFileSync(at('killed.tfws'));

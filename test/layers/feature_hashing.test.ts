@@ -216,6 +216,7 @@ describe('what featureHashing and hashTokens refuse', () => {
   });
 
   it('in hashTokens: what is neither string nor 32-bit integer', () => {
+    expect(() => hashTokens('the cat', { outputDim: 8 })).toThrow('hashTokens: expected a list of tokens, got the text "the cat". Split it first');
     expect(() => hashTokens([1, 2.5], { outputDim: 8 })).toThrow('hashTokens: tokens must be strings or integers from −2³¹ to 2³¹ − 1, got 2.5 at position 1.');
     expect(() => hashTokens([2 ** 31], { outputDim: 8 })).toThrow(/got 2147483648 at position 0/);
     expect(() => hashTokens(['a'], { outputDim: 8, signed: true } as never)).toThrow(/hashTokens: unknown option 'signed'/);

@@ -334,6 +334,7 @@ describe('methods', () => {
   it('newtonKrylov says so where f cannot be differentiated twice', async () => {
     const f: StateMap = ([z]) => [tf.mul(tf.maxPool(z as tf.Tensor4D, 2, 1, 'same'), 0.5)];
     const z0 = tf.ones([1, 2, 2, 1]);
+    expect(() => anderson().solve((z) => z, z0 as never)).toThrow('anderson: expected a list of tensors to start from, as in solve(f, [z0]), got Tensor.');
     expect(() => newtonKrylov().solve(f, [z0])).toThrow("newtonKrylov: exact products differentiate the gradients of f, and the operation MaxPoolGrad has none. Use products: 'differences'");
     expect((await solve(newtonKrylov({ products: 'differences', stop: 'absolute' }), f, [z0])).report.reason).toBe('converged');
   });
