@@ -41,7 +41,9 @@ export interface Traced {
 export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs: readonly Tensor[]): Traced {
   const steps: Step[] = [];
   const slots = new Map<number, number>();
-  const dependentData = new Set<object>();
+  /** Values that depend on the inputs, by what holds them: the host clones tensors that it saves for a gradient, unseen here. */
+  const dependentData = new Map<object, { slot: number; tensor: Pick<Tensor, 'shape' | 'dtype'> }[]>();
+  const inputData = new Set<object>(inputs.map(({ dataId }) => dataId));
   const constants = new Map<number, Tensor>();
   let looked = false;
   const mark = tensorMark();
@@ -50,9 +52,25 @@ export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs:
     const known = slots.get(tensor.id);
     if (known !== undefined) return known;
     const slot = slots.size;
-    slots.set(tensor.id, slot);
-    dependentData.add(tensor.dataId);
+    named(tensor, slot);
     return slot;
+  };
+  const named = (tensor: Tensor, slot: number): void => {
+    slots.set(tensor.id, slot);
+    const same = dependentData.get(tensor.dataId) ?? [];
+    dependentData.set(tensor.dataId, [...same, { slot, tensor: { shape: tensor.shape, dtype: tensor.dtype } }]);
+  };
+  /** The slot of a tensor, or of one of which it is a clone. */
+  const known = (tensor: Tensor): number | undefined => {
+    const slot = slots.get(tensor.id);
+    const same = slot === undefined && tensor.id >= mark ? dependentData.get(tensor.dataId) : undefined;
+    if (same === undefined) return slot;
+    // Inputs share their data with what the caller made them of, which may be met here, too.
+    if (inputData.has(tensor.dataId)) return void (looked = true);
+    const like = same.find(({ tensor: { shape, dtype } }) => dtype === tensor.dtype && tfc.util.arraysEqual(shape, tensor.shape));
+    // In another shape it cannot be told how it came about.
+    looked ||= like === undefined;
+    return like?.slot;
   };
   /** What `f` makes on its way is gone when it ends, so a copy is kept; what was there before stays its owner's. */
   const constant = (tensor: Tensor): Tensor => {
@@ -63,7 +81,7 @@ export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs:
     constants.set(tensor.id, copy);
     return copy;
   };
-  const operand = (tensor: Tensor): Operand => slots.get(tensor.id) ?? constant(tensor);
+  const operand = (tensor: Tensor): Operand => known(tensor) ?? constant(tensor);
   const freeConstants = () => {
     for (const tensor of constants.values()) tensor.dispose();
     constants.clear();
@@ -77,13 +95,12 @@ export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs:
           onKernel: ({ kernelName, inputs: given, attrs }, run) => {
             // An optional input (a bias) may be undefined.
             const entries = Object.entries(given as Record<string, Tensor | undefined>).filter((entry): entry is [string, Tensor] => entry[1] != null);
-            if (!entries.some(([, tensor]) => slots.has(tensor.id))) return run();
+            if (!entries.some(([, tensor]) => known(tensor) !== undefined)) return run();
             const operands = entries.map(([, tensor]) => operand(tensor));
             const result = run();
             if (isSame(kernelName, entries[0][1], result)) {
               // No step of the program: its output is its input under another name.
-              slots.set(result.id, operands[0] as number);
-              dependentData.add(result.dataId);
+              named(result, operands[0] as number);
               return result;
             }
             const outputs = (Array.isArray(result) ? result : [result]).map(slotOf);

@@ -14,13 +14,19 @@ interface Normalization {
   epsilon: number;
 }
 
-/** Layers of class BatchNormalization anywhere in a topology. */
+/** Those whose name tells which they are: inside of another layer one may be called as one outside is. */
 function normalizations(topology: unknown): Normalization[] {
-  if (Array.isArray(topology)) return topology.flatMap(normalizations);
+  const all = allNormalizations(topology);
+  return all.filter(({ name, epsilon }) => all.every((other) => other.name !== name || other.epsilon === epsilon));
+}
+
+/** Layers of class BatchNormalization anywhere in a topology. */
+function allNormalizations(topology: unknown): Normalization[] {
+  if (Array.isArray(topology)) return topology.flatMap(allNormalizations);
   if (typeof topology !== 'object' || topology === null) return [];
   const { class_name, config } = topology as { class_name?: unknown; config?: { name?: unknown; epsilon?: unknown } };
   if (class_name === 'BatchNormalization' && typeof config?.name === 'string') return [{ name: config.name, epsilon: typeof config.epsilon === 'number' ? config.epsilon : 1e-3 }];
-  return Object.values(topology).flatMap(normalizations);
+  return Object.values(topology).flatMap(allNormalizations);
 }
 
 /**

@@ -4,7 +4,8 @@ import { INITIALIZATIONS, type CentroidInitialization } from '../clustering/lloy
 
 export interface CompressionOptions {
   /**
-   * The same for every weight tensor: `kMeans` gets 2^bits values (rounded down), `mixture` as many components, of which merging leaves fewer (bits ≤ 5),
+   * The same for every weight tensor: `kMeans` gets 2^bits values (rounded down), `mixture` as many components, of which merging leaves fewer (bits ≤ 5; a tensor with
+   * no more than twice as many values keeps them all),
    * `entropyConstrained` as many values as take that many bits a weight in an ideal code. In [1, 8]. Default 4, unless `ratio` or `maxError` is given.
    */
   bits?: number;

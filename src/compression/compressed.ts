@@ -7,6 +7,7 @@ import { encodeDetailed, type EncodedWeight } from './container.js';
 import { writeFileSafely } from './file_target.js';
 import { stripTraining } from './strip_training.js';
 import { INDICES, ROWS } from './tensor_codec.js';
+import { mendDepthwise } from './depthwise_constraint.js';
 import { checkTopology, constrainedWeights } from './topology_check.js';
 
 export interface CompressedArgs extends CompressedSourceArgs {
@@ -58,11 +59,11 @@ export function compressed(target: string | io.IOHandler, args: CompressedArgs =
     load: async () => {
       const artifacts = await compressedSource(target, reading).load();
       checkTopology(artifacts, sourceName(target));
-      return artifacts;
+      return { ...artifacts, modelTopology: mendDepthwise(artifacts.modelTopology) };
     },
     save: async (artifacts) => {
       checkTopology(artifacts, 'the model to be saved');
-      const packed = resumable ? loadable(artifacts) : stripTraining(artifacts);
+      const packed = resumable ? { ...loadable(artifacts), modelTopology: mendDepthwise(artifacts.modelTopology) } : stripTraining(artifacts);
       const { bytes, weights } = encodeDetailed(packed);
       warnOfConstraints(packed, weights, sourceName(target));
       const path = typeof target === 'string' ? filePath(target) : null;

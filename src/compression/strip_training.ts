@@ -13,6 +13,8 @@ const DEFAULT_INITIALIZERS = new Set([
   'SeparableConv2D', 'SimpleRNN', 'SimpleRNNCell',
 ]); // prettier-ignore
 
+const ZEROS = { class_name: 'Zeros', config: {} };
+
 /** A copy of a topology without regularizers, constraints, needless initializers and what Keras writes of training. */
 export function stripTopology<T>(topology: T): T {
   const stripped = strip(topology, null);
@@ -30,6 +32,8 @@ function strip(value: unknown, owner: string | null): unknown {
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(node)) {
     if (/(_regularizers?|_constraint)$/.test(key) && owner !== null) result[key] = null;
+    // The default of recurrent kernels factorises a matrix, which takes seconds, and fails where tensors have no methods.
+    else if (key === 'recurrent_initializer' && DEFAULT_INITIALIZERS.has(owner ?? '')) result[key] = ZEROS;
     else if (/_initializer$/.test(key) && DEFAULT_INITIALIZERS.has(owner ?? '')) continue;
     else result[key] = strip(item, key === 'config' ? className : inside);
   }

@@ -22,11 +22,23 @@ function collectNodes(value: unknown, names: Set<string>, layers: Array<{ type: 
   for (const key in node) collectNodes(node[key], names, layers, depth + 1);
 }
 
+/** What a layer's name could be in that of a weight: names may hold slashes, too. */
+function runs(name: string): string[] {
+  const parts = name.split('/');
+  if (parts.length > MOST_PARTS) return parts;
+  return parts.flatMap((_, from) => parts.slice(from).map((__, length) => parts.slice(from, from + length + 1).join('/')));
+}
+
+/** More than any name has that was given to be read. */
+const MOST_PARTS = 40;
+
+const ANY = Symbol('of any size');
+
 /** Throws if the model weights of `artifacts` cannot be those of its topology. `source` names the file. */
-export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtifacts, source: string): void {
+export function checkTopology({ modelTopology, modelInitializer, weightSpecs = [] }: io.ModelArtifacts, source: string): void {
   const names = new Set<string>();
   const layers: Array<{ type: string; config: Node }> = [];
-  collectNodes(modelTopology, names, layers);
+  collectNodes([modelTopology, modelInitializer], names, layers);
   const fail = (why: string): never => {
     throw new Error(`compressed: ${source}: the topology does not match the weights: ${why}. Save the model again with model.save().`);
   };
@@ -40,15 +52,19 @@ export function checkTopology({ modelTopology, weightSpecs = [] }: io.ModelArtif
   if (!isGraph && layers.length === 0 && weights.length > 0) fail('it has no layer');
   for (const { name } of weights) {
     // A graph's weights are nodes.
-    if (name.includes('/') && !names.has(name) && !name.split('/').some((part) => names.has(part))) fail(`no layer owns the weight '${name}'`);
+    if (name.includes('/') && !names.has(name) && !runs(name).some((part) => names.has(part))) fail(`no layer owns the weight '${name}'`);
   }
+  const sizes = new Map<string, unknown[]>();
   for (const { type, config } of layers) {
-    if (!/^(Dense|Conv[123]D)$/.test(type)) continue;
-    const size = config['units'] ?? config['filters'];
-    const kernel = weights.find(({ name }) => name === `${config['name'] as string}/kernel`);
-    if (kernel !== undefined && kernel.shape[kernel.shape.length - 1] !== size) {
-      fail(`layer '${config['name'] as string}' has ${size as number} outputs, but its kernel has the shape [${kernel.shape.join(', ')}]`);
-    }
+    const size = /^(Dense|Conv[123]D)$/.test(type) ? (config['units'] ?? config['filters']) : ANY;
+    sizes.set(config['name'] as string, [...(sizes.get(config['name'] as string) ?? []), size]);
+  }
+  for (const { name, shape } of weights) {
+    if (!name.endsWith('/kernel')) continue;
+    const layer = name.slice(0, -'/kernel'.length);
+    const own = sizes.get(layer) ?? [ANY];
+    // A layer inside of another one may be called the same.
+    if (!own.includes(ANY) && !own.includes(shape[shape.length - 1])) fail(`layer '${layer}' has ${own.join(' or ')} outputs, but its kernel has the shape [${shape.join(', ')}]`);
   }
 }
 
@@ -63,8 +79,8 @@ export function constrainedWeights({ modelTopology, weightSpecs = [] }: io.Model
     ),
   );
   return weightSpecs.filter(({ name, group }) => {
-    const parts = name.split('/');
-    const own = parts.pop()!;
-    return group !== 'optimizer' && constraints.some(({ layer, weight }) => parts.includes(layer as string) && own.startsWith(weight));
+    const end = name.lastIndexOf('/');
+    const [path, own] = [`/${name.slice(0, end)}/`, name.slice(end + 1)];
+    return group !== 'optimizer' && end >= 0 && constraints.some(({ layer, weight }) => path.includes(`/${layer as string}/`) && own.startsWith(weight));
   }).map(({ name }) => name); // prettier-ignore
 }

@@ -168,13 +168,20 @@ export class DEQLayer extends OuterLayer {
     const record = this.#begin(kind, solver, { inputs: given, mask: mask ?? null });
     const taps = new Map<number, Tensor[]>();
     const changed = watchStatistics([this.cell]);
-    const z = this.gradient.apply({
+    const solve = () => this.gradient.apply({
       f, z0, solver, wrt: [...new Set(wrt)],
       forward: { tell: (report) => this.#tell(report, kind, solver), taps: this.trajectory, onTap: (state, iteration) => taps.set(iteration, state) },
       onForward: (solution) => record.add('forward', solution),
       onBackward: (solution) => record.add('backward', solution),
       owner: `DEQLayer '${this.name}'`,
     }); // prettier-ignore
+    let z: Tensor[];
+    try {
+      z = solve();
+    } catch (error) {
+      tfc.dispose([...taps.values()].flat());
+      throw error;
+    }
     const statistic = changed();
     if (statistic !== null) {
       throw new Error(`DEQLayer '${this.name}': the cell changes its weight '${statistic.name}' when it is called, so that it is another map at each iteration. Use layers without running statistics.`);

@@ -143,7 +143,9 @@ export class FeatureHashing extends layers.Layer {
       const length = shape.at(-1) as number;
       const rows = shape.slice(0, -1).reduce<number>((product, size) => product * (size as number), 1);
       const flat = (x: Tensor) => tfc.reshape(x, [rows, length]);
-      const codes = tokenCodes(flat(tokens), { ...this.#hash, paddingValue: this.#paddingValue, who: this.name });
+      const coded = (x: Tensor) => tokenCodes(x, { ...this.#hash, paddingValue: this.#paddingValue, who: this.name });
+      // On tensorflow a reshaped tensor of strings frees, when it goes, the characters of the one that it was made of.
+      const codes = tokens.dtype === 'string' ? flat(coded(tokens)) : coded(flat(tokens));
       const sums = bucketSum(codes, weights === null ? null : flat(tfc.cast(weights, 'float32')), this.#hash.outputDim);
       return tfc.reshape(sums, [...(shape.slice(0, -1) as number[]), this.#hash.outputDim]);
     });

@@ -21,7 +21,8 @@ export function normalizedGroups(x: Tensor, groups: number, epsilon: number): Te
   return tfc.tidy(() => {
     const channels = x.shape[x.rank - 1];
     // One group is a row of memory: reduced without a transposition.
-    const [shape, axes] = groups === 1 ? [[x.shape[0], -1], [1]] : [[x.shape[0], -1, groups, channels / groups], [1, 3]];
+    const positions = x.shape.slice(1, -1).reduce((product, length) => product * length, 1);
+    const [shape, axes] = groups === 1 ? [[x.shape[0], positions * channels], [1]] : [[x.shape[0], positions, groups, channels / groups], [1, 3]];
     const grouped = tfc.reshape(x, shape);
     const centred = tfc.sub(grouped, tfc.mean(grouped, axes, true));
     const variance = tfc.mean(tfc.square(centred), axes, true);

@@ -3,11 +3,12 @@
  * Operation Access Specific Tile (ROAST) Hashing", ICML 2023). It travels along the graph, so that one layer owns it.
  */
 import * as tfc from '@tensorflow/tfjs-core';
-import type { serialization, Tensor } from '@tensorflow/tfjs-core';
+import type { Scalar, serialization, Tensor } from '@tensorflow/tfjs-core';
 import { initializers, layers, type Shape } from '@tensorflow/tfjs-layers';
 import { checkKeys, checkNumber, describe } from '../checks.js';
 import { LAYER_OPTIONS, type Constraint, type Initializer, type LayerArgs, type LayerVariable, type Regularizer } from '../host.js';
 import { MAX_BUCKETS } from '../kernels/hashed_weights/hash.js';
+import { CountedOnce } from './bank_output.js';
 import { addBankWeight, BANK_WEIGHT_OPTIONS, bankTensor, bankWeightConfig, checkBankWeight, type BankWeightArgs } from './bank_weight.js';
 import { BANK_DEVIATION } from './hashed_options.js';
 
@@ -48,6 +49,7 @@ export class HashedBank extends layers.Layer {
   readonly kernelConstraint: Constraint | null;
   /** The stored weights, [buckets]; null before the layer is built. */
   kernel: LayerVariable | null = null;
+  readonly #counted = new CountedOnce();
 
   constructor(args: HashedBankArgs) {
     super(args ?? {});
@@ -73,6 +75,10 @@ export class HashedBank extends layers.Layer {
   override call(inputs: Tensor | Tensor[], kwargs: Record<string, unknown>): Tensor {
     this.invokeCallHook(inputs, kwargs);
     return bankTensor(this.kernel!);
+  }
+
+  override calculateLosses(): Scalar[] {
+    return this.#counted.first() ? super.calculateLosses() : [];
   }
 
   override computeOutputShape(_inputShape: Shape | Shape[]): Shape {

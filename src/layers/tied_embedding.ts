@@ -4,7 +4,7 @@
  */
 import * as tfc from '@tensorflow/tfjs-core';
 import type { Scalar, serialization, Tensor, Tensor2D } from '@tensorflow/tfjs-core';
-import { layers, type LayerVariable, type Shape, type SymbolicTensor } from '@tensorflow/tfjs-layers';
+import { layers, SymbolicTensor, type LayerVariable, type Shape } from '@tensorflow/tfjs-layers';
 import { checkBoolean, checkKeys, checkNumber, describe, integerAtLeast } from '../checks.js';
 import {
   constraintOf, initializerOf, LAYER_OPTIONS, regularizerOf, serialized,
@@ -148,7 +148,8 @@ export class TiedEmbedding extends layers.Layer {
   }
 
   override apply(inputs: Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[], kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    refuseCallArguments(this, kwargs);
+    // What a recurrent layer before it was given reaches it when the model runs: the host hands one object on to all.
+    if ([inputs].flat()[0] instanceof SymbolicTensor) refuseCallArguments(this, kwargs);
     return super.apply(inputs, kwargs as never);
   }
 

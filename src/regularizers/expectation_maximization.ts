@@ -11,8 +11,10 @@ import { checkComponents, initialParameters, logit, toMixture, type Hyperpriors,
 
 /** Below this sum of responsibilities a component explains no weight, and its mean stays where it is. */
 const NO_WEIGHT = 1e-12;
-/** Smallest variance that a component may take where no hyperprior keeps it from 0 (repeated weights). */
-const LEAST_VARIANCE = 1e-12;
+/** Smallest variance that a component may take where no hyperprior keeps it from 0 (repeated weights), as a share of the largest squared mean. */
+const LEAST_VARIANCE = 1e-10;
+/** The same where all means are 0. */
+const LEAST_OF_ALL = 1e-60;
 
 /**
  * One M-step from the sums of an E-step over the weights, in place of {@link MixtureParameters}:
@@ -23,6 +25,7 @@ const LEAST_VARIANCE = 1e-12;
 export function maximize(parameters: MixtureParameters, statistics: MixtureStatistics, { kind, zero, others, beta }: Hyperpriors, learnZeroMixing: boolean): MixtureParameters {
   const { responsibility, first, second, count } = statistics;
   const means = parameters.means.map((mean, j) => (j === 0 || responsibility[j] < NO_WEIGHT ? mean : mean + first[j] / responsibility[j]));
+  const least = Math.max(LEAST_OF_ALL, LEAST_VARIANCE * Math.max(...means.map((mean) => mean * mean)));
   const logVariances = parameters.logVariances.map((value, j) => {
     const r = responsibility[j];
     const shift = means[j] - parameters.means[j];
@@ -32,7 +35,7 @@ export function maximize(parameters: MixtureParameters, statistics: MixtureStati
     const pseudo = kind === 'none' ? 0 : kind === 'gammaPrecision' ? shape - 1 : shape + 1;
     const weight = 0.5 * r + pseudo;
     if (weight < NO_WEIGHT) return value;
-    return Math.log(Math.max(LEAST_VARIANCE, (0.5 * squares + (kind === 'none' ? 0 : rate)) / weight));
+    return Math.log(Math.max(least, (0.5 * squares + (kind === 'none' ? 0 : rate)) / weight));
   });
   const [a, b] = beta;
   // Strictly inside (0, 1), where logit is finite.
@@ -115,7 +118,8 @@ export function fitMixture(weights: readonly Float32Array[], args: FitMixtureArg
     parameters = maximize(parameters, statistics, hyperpriors, learnZeroMixing);
     steps++;
     statistics = expect();
-    converged = energies[steps - 1] - energies[steps] < tolerance * count;
+    // Beside the least variance a step may raise it.
+    converged = Math.abs(energies[steps - 1] - energies[steps]) < tolerance * count;
   }
   const { means, variances, mixing } = toMixture(parameters);
   return { mixture: { means: Array.from(means), variances: Array.from(variances), mixing: Array.from(mixing) }, energies, iterations: steps, converged };

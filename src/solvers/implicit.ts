@@ -14,7 +14,7 @@ import { failureKey, failureOf, type Solution, type Solver, type SolveReport } f
 import { total, type StateMap } from './space.js';
 
 export interface ImplicitArgs {
-  /** Solver of the backward pass. Default: the one that solves the forward pass. */
+  /** Solver of the backward pass. Default: the one that solves the forward pass, with `stop: 'relative'` (its tolerance within 1e-6 … 1e-3). */
   solver?: Solver;
   /**
    * Residual of the backward solve, ‖Jᵀu + ∂L/∂z* − u‖ relative or absolute as its solver stops, above which a sample counts as unsolved.
@@ -22,8 +22,8 @@ export interface ImplicitArgs {
    */
   acceptable?: number;
   /**
-   * What an unsolved sample gets, after a warning: `best`, the u of least residual (the solve starts from the Jacobian-free one, so it is never
-   * worse than that); `phantom`, the five first terms of the series Σ (Jᵀ)ᵏ ∂L/∂z*; `jacobianFree`, the first; or `throw`. Default `best`.
+   * What an unsolved sample gets, after a warning: `best`, the u of least residual (never worse than the Jacobian-free one, from which the
+   * solve starts unless a better start is known); `phantom`, the five first terms of the series Σ (Jᵀ)ᵏ ∂L/∂z*; `jacobianFree`, the first; or `throw`. Default `best`.
    */
   ifUnsolved?: 'best' | 'phantom' | 'jacobianFree' | 'throw';
   /** Start from the u of the last step, for batches that come back in the same order. Default false. */
@@ -39,6 +39,8 @@ export interface ImplicitArgs {
 const OPTIONS = ['solver', 'acceptable', 'ifUnsolved', 'warmStart', 'inverseEstimate'] as const;
 /** Terms of the series that stands in for an unsolved sample. */
 const PHANTOM_TERMS = 5;
+/** Tolerances of a backward solver that is taken over: tighter ones are beyond float32, looser ones no gradient. */
+const [TIGHTEST, LOOSEST] = [1e-6, 1e-3];
 
 /**
  * The exact gradient of a fixed point by the implicit function theorem, whatever path the solver took: memory for one evaluation of f,
@@ -61,6 +63,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
   static readonly className = 'Implicit';
   readonly #args: Required<Omit<ImplicitArgs, 'solver' | 'acceptable'>> & Pick<ImplicitArgs, 'solver' | 'acceptable'>;
   #previous: Tensor[] = [];
+  #inherited: { of: Solver; solver: Solver } | null = null;
 
   constructor(args: ImplicitArgs = {}) {
     super();
@@ -114,20 +117,53 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     const { inverseEstimate, warmStart, ifUnsolved } = this.#args;
     // (I − J)⁻ᵀ = −(J − I)⁻ᵀ
     const estimated = inverse?.applyTranspose(cotangents).map((part) => tfc.neg(part));
-    if (inverseEstimate === 'answer') return estimated ?? cotangents;
-    const solver = this.#args.solver ?? problem.solver;
+    if (inverseEstimate === 'answer') return estimated === undefined ? cotangents : finiteOr(estimated, cotangents);
+    const solver = this.#backward(problem);
     const product = (u: Tensor[]) => tangent.vjp(u, state);
     const map = (u: Tensor[]) => product(u).map((part, i) => tfc.add(part, cotangents[i]));
-    const start = estimated ?? (warmStart ? this.#previousLike(cotangents) : null) ?? cotangents;
+    const start = estimated === undefined ? ((warmStart ? this.#previousLike(cotangents) : null) ?? cotangents) : finiteOr(estimated, cotangents);
     const solution = solver.solve(map, start, { product, tell: (report) => this.#tell(report, solver, problem.owner), throws: ifUnsolved === 'throw' });
-    const u = this.#mended(solution, solver, map, cotangents);
+    const u = this.#mended(start === cotangents ? solution : this.#colder(solution, solver, map, product, cotangents), solver, map, cotangents);
     problem.onBackward(solution);
-    if (warmStart) this.#remember(u);
+    // From what is not solved, the next step would not come back.
+    if (warmStart) this.#remember(chosen(solved(u, map, this.#acceptable(solver), solver.limits.stop), u, cotangents));
     return u;
   }
 
+  /** A solution from a start that was thought better than the cotangents; where that led nowhere, one from these instead. */
+  #colder(solution: Solution, solver: Solver, map: StateMap, product: StateMap, cotangents: Tensor[]): Pick<Solution, 'state' | 'known'> {
+    const { state, known } = solution;
+    const [acceptable, { stop }] = [this.#acceptable(solver), solver.limits];
+    // Where it is not known in time, the nearer of the two.
+    if (known == null) return { state: better(state, cotangents, map, acceptable, stop), known };
+    if (!known.samples.some((sample) => this.#isUnsolved(sample, solver))) return solution;
+    const cold = solver.solve(map, cotangents, { product, tell: () => undefined });
+    const chosenState = chosen(solved(state, map, acceptable, stop), state, cold.state);
+    cold.dispose();
+    return { state: chosenState, known: null };
+  }
+
+  #acceptable({ limits: { tolerance } }: Solver): number {
+    return this.#args.acceptable ?? tolerance;
+  }
+
+  /**
+   * The solver of the backward pass. One that is taken over from the forward pass stops relative to its own scale: the cotangents of a loss that is a mean
+   * may all be smaller than an absolute tolerance for states.
+   */
+  #backward({ solver }: EquilibriumProblem): Solver {
+    if (this.#args.solver !== undefined) return this.#args.solver;
+    if (solver.limits.stop === 'relative') return solver;
+    if (this.#inherited?.of !== solver) {
+      const { className, config } = serialized(solver) as { className: string; config: serialization.ConfigDict };
+      const tolerance = Math.min(LOOSEST, Math.max(TIGHTEST, solver.limits.tolerance));
+      this.#inherited = { of: solver, solver: revive('implicit', { className, config: { ...config, stop: 'relative', tolerance } }) };
+    }
+    return this.#inherited.solver;
+  }
+
   #isUnsolved({ residual, relativeResidual }: SolveReport['samples'][number], { limits: { stop, tolerance } }: Solver): boolean {
-    const { acceptable = tolerance } = this.#args;
+    const acceptable = this.#args.acceptable ?? tolerance;
     return !((stop === 'relative' ? relativeResidual : residual) <= acceptable);
   }
 
@@ -143,15 +179,16 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
   }
 
   /** The solution of the backward pass, with what `ifUnsolved` says in the place of samples that have none. */
-  #mended({ state, known }: Solution, solver: Solver, map: StateMap, cotangents: Tensor[]): Tensor[] {
-    const { ifUnsolved, acceptable = solver.limits.tolerance } = this.#args;
+  #mended({ state, known }: Pick<Solution, 'state' | 'known'>, solver: Solver, map: StateMap, cotangents: Tensor[]): Tensor[] {
+    const { ifUnsolved } = this.#args;
+    const acceptable = this.#acceptable(solver);
     if (ifUnsolved === 'best' || ifUnsolved === 'throw') return state;
     const flags = known?.samples.map((sample) => this.#isUnsolved(sample, solver));
     if (flags?.some((flag) => flag) === false) return state;
     const unsolved = flags === undefined ? tfc.logicalNot(tfc.lessEqual(residuals(state, map(state), solver.limits.stop), acceptable)) : tfc.tensor1d(flags, 'bool');
     let other = cotangents;
     if (ifUnsolved === 'phantom') for (let k = 1; k < PHANTOM_TERMS; k++) other = map(other);
-    return state.map((part, i) => tfc.where(tfc.reshape(unsolved, part.shape.map((length, axis) => (axis === 0 ? length : 1))), other[i], part)); // prettier-ignore
+    return chosen(unsolved, other, state);
   }
 
   /** The gradients as functions of z*, the cotangents and `wrt`, for second derivatives: u is an equilibrium itself. */
@@ -165,7 +202,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
       tangent.dispose();
       return image;
     };
-    const solver = this.#args.solver ?? problem.solver;
+    const solver = this.#backward(problem);
     const gradient = new Implicit({ ...this.#args, inverseEstimate: 'none', warmStart: false });
     const u = equilibrium(map, cotangents, { solver, gradient, wrt: [...state, ...cotangents, ...wrt], onForward: problem.onBackward });
     return linearize(() => f(state), wrt).vjp(u);
@@ -179,7 +216,7 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
 
   #remember(u: readonly Tensor[]): void {
     this.dispose();
-    this.#previous = u.map((part) => tfc.keep(tfc.clone(part)));
+    this.#previous = u.map((part) => tfc.keep(tfc.where(tfc.isFinite(part), part, tfc.zerosLike(part))));
   }
 
   /** Frees what `warmStart` keeps. */
@@ -205,6 +242,25 @@ const CONSEQUENCES = {
   jacobianFree: "These samples get the Jacobian-free gradient instead (ifUnsolved: 'jacobianFree').",
   throw: "Choose ifUnsolved: 'best', 'phantom' or 'jacobianFree' to go on nevertheless.",
 };
+
+/** Flags [batch]: whether u = map(u) as far as is acceptable; false for what is not finite. */
+const solved = (u: readonly Tensor[], map: StateMap, acceptable: number, stop: 'relative' | 'absolute'): Tensor => tfc.lessEqual(residuals(u, map([...u]), stop), acceptable);
+
+/** a for samples whose flag is set, else b. */
+const chosen = (flags: Tensor, a: readonly Tensor[], b: readonly Tensor[]): Tensor[] =>
+  a.map((part, i) => tfc.where(tfc.reshape(flags, part.shape.map((_, axis) => (axis === 0 ? flags.size : 1))), part, b[i])); // prettier-ignore
+
+/** u where it is solved, or nearer to it than the cotangents; else these. */
+function better(u: readonly Tensor[], cotangents: readonly Tensor[], map: StateMap, acceptable: number, stop: 'relative' | 'absolute'): Tensor[] {
+  const residual = residuals(u, map([...u]), stop);
+  return chosen(tfc.logicalOr(tfc.lessEqual(residual, acceptable), tfc.lessEqual(residual, residuals(cotangents, map([...cotangents]), stop))), u, cotangents);
+}
+
+/** Samples of `estimated` that are finite throughout, else those of `others`. */
+function finiteOr(estimated: readonly Tensor[], others: readonly Tensor[]): Tensor[] {
+  const sums = total(estimated.map((part) => tfc.sum(tfc.abs(tfc.reshape(part, [part.shape[0] ?? 1, -1])), 1))); // prettier-ignore
+  return chosen(tfc.isFinite(sums), estimated, others);
+}
 
 /** ‖image − u‖ per sample, relative to ‖image‖ if asked: [batch]. */
 function residuals(u: readonly Tensor[], image: readonly Tensor[], stop: 'relative' | 'absolute'): Tensor {

@@ -112,7 +112,8 @@ const newtonKrylovMethod = ({ krylovIterations, krylovTolerance, products, lineS
   };
   /** v ↦ (f(z + εv) − f(z)) / ε, with ε so that both changes and rounding are small in float32. */
   const differences = (z: Vector, image: Vector) => {
-    const size = s.add(s.sqrt(space.dot(z, z)), 1);
+    const scale = s.add(s.sqrt(space.dot(z, z)), s.sqrt(space.dot(image, image)));
+    const size = s.where(s.less(NOTHING, scale), scale, 1);
     return (v: Vector) => {
       const length = s.sqrt(space.dot(v, v));
       const some = s.less(NOTHING, length);

@@ -48,9 +48,12 @@ export function spectralRadius(f: StateMap, z: readonly Tensor[], args: Spectral
       const counted = Math.ceil(iterations / 2);
       for (let k = 0; k < iterations; k++) {
         [logGrowth, ...v] = tfc.tidy(() => {
-          const unit = scaled(v, tfc.div(1, tfc.maximum(norm(v), 1e-30)));
+          const size = norm(v);
+          const unit = scaled(v, tfc.div(1, tfc.maximum(size, 1e-30)));
+          // NaN from where it is too large for float32.
+          const measured = tfc.add(logGrowth, tfc.sub(size, size));
           const image = tangent.vjp(unit);
-          const growth = k < iterations - counted ? tfc.clone(logGrowth) : tfc.add(logGrowth, tfc.log(tfc.maximum(norm(image), 1e-30)));
+          const growth = k < iterations - counted ? measured : tfc.add(measured, tfc.log(tfc.maximum(norm(image), 1e-30)));
           return [growth, ...image];
         });
       }

@@ -201,7 +201,7 @@ describe('compressModel with data', () => {
     expect(onProgress.mock.calls.flat().join()).toContain('of 400');
     classifier.dispose();
     tf.dispose([...train, ...held]);
-  });
+  }, 180_000);
 
   it('takes losses with integer targets, of this package too', async () => {
     missingKernelsForThisTest();

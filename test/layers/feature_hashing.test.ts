@@ -228,4 +228,14 @@ describe('what featureHashing and hashTokens refuse', () => {
     expect(Array.from(indices).every((bucket) => bucket >= 0 && bucket < 1000)).toBe(true);
     expect(Array.from(signs).every((sign) => Math.abs(sign) === 1)).toBe(true);
   });
+
+  it('leaves long strings as they were', async () => {
+    const words = [['short', 'internationalization-engineer']];
+    const tokens = tf.tensor2d(words, [1, 2], 'string');
+    const layer = featureHashing({ outputDim: 8 });
+    const [first, second] = [layer.apply(tokens) as tf.Tensor, layer.apply(tokens) as tf.Tensor];
+    expect(await second.data()).toEqual(await first.data());
+    expect(await tokens.array()).toEqual(words);
+    tf.dispose([tokens, first, second]);
+  });
 });

@@ -46,4 +46,8 @@ describe('groupNormalization', () => {
     expect(() => groupNormalization({ group: 1 } as never)).toThrow("GroupNormalization: unknown option 'group'. Did you mean 'groups'?");
     expect(() => groupNormalization({ groups: 4, name: 'gn' }).apply(input({ shape: [2, 6] }))).toThrow("GroupNormalization 'gn': groups must divide the 6 channels of the input, got 4. Use groups: 1 to normalise over all of them.");
   });
+
+  it('takes an empty batch', () => {
+    for (const groups of [1, 2]) expect((groupNormalization({ groups }).apply(tf.zeros([0, 3, 3, 4])) as tf.Tensor).shape).toEqual([0, 3, 3, 4]);
+  });
 });

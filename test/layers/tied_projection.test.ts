@@ -14,6 +14,7 @@ import { attachRegularizer } from '../../src/regularizers/attach.js';
 import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
 import { alive, expectNear, saveAndLoad, savedArtifacts, seeded, seededIntegers } from '../contract/fixtures.js';
 import { layerContract } from '../contract/layer_contract.js';
+import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 const V = 6;
 const WIDTH = 3;
@@ -393,5 +394,19 @@ describe('what tiedProjection refuses', () => {
     expect(make({ projection: 3 })).toThrow('TiedProjection: projection must be true or false, got 3.');
     expect(make({ activation: 'sotfmax' })).toThrow('TiedProjection: activation: Unknown activation: sotfmax.');
     expect(make({ units: 3 })).toThrow("TiedProjection: unknown option 'units'.");
+  });
+
+  it('stands behind a recurrent layer that starts from given states, as the decoder of a translation does', async () => {
+    missingKernelsForThisTest();
+    const embedding = tiedEmbedding({ inputDim: 7, outputDim: 4 });
+    const [question, answer] = [input({ shape: [3] }), input({ shape: [3] })];
+    const options = { units: 4, recurrentInitializer: 'glorotUniform' } as const;
+    const [, h, c] = layers.lstm({ ...options, returnState: true }).apply(embedding.apply(question) as SymbolicTensor) as SymbolicTensor[];
+    const decoded = layers.lstm({ ...options, returnSequences: true }).apply(embedding.apply(answer) as SymbolicTensor, { initialState: [h, c] }) as SymbolicTensor;
+    const translating = functionalModel({ inputs: [question, answer], outputs: tiedProjection().apply(decoded) as SymbolicTensor });
+    translating.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
+    const { history } = await translating.fit([tf.ones([2, 3]), tf.ones([2, 3])], tf.ones([2, 3, 7]), { epochs: 1, verbose: 0 });
+    expect(history['loss'][0]).toBeGreaterThan(0);
+    translating.dispose();
   });
 });

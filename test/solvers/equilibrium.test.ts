@@ -31,6 +31,13 @@ afterEach(() => {
   expect(tf.memory().numTensors).toBe(before);
 });
 
+/** Its values; frees it. */
+async function taken(tensor: tf.Tensor): Promise<Float32Array> {
+  const values = (await tensor.data()) as Float32Array;
+  tensor.dispose();
+  return values;
+}
+
 type Case = (typeof golden.cases)[number];
 type Matrix = tf.Tensor2D;
 
@@ -374,5 +381,55 @@ describe('equilibrium', () => {
       expect(again).toBeInstanceOf(cls);
       expect(again.getConfig()).toEqual(config);
     }
+  });
+
+  it('solves for maps that take gradients themselves, also as a program', () => {
+    // z ← z − ½ (exp z − 2), whose fixed point is ln 2
+    const energy = ([z]: readonly tf.Tensor[]) => [tf.sub(z, tf.mul(0.5, tf.grad((q) => tf.sum(tf.sub(tf.exp(q), tf.mul(2, q))))(z)))];
+    tf.tidy(() => {
+      for (const replay of [false, true]) {
+        const solution = fixedPointIteration({ tolerance: 1e-5 }).solve(energy, [tf.ones([1, 1])], { replay, tell: () => undefined });
+        expect(solution.state[0].dataSync()[0]).toBeCloseTo(Math.LN2, 4);
+        solution.dispose();
+      }
+    });
+  });
+
+  it('differentiates exactly though the forward pass stops at an absolute residual that all cotangents are below', async () => {
+    const [w, t] = [tf.tidy(() => tf.mul(0.1, seeded([16, 16], 71))), seeded([512, 16], 72)];
+    const x = seeded([512, 16], 73);
+    const gradientBy = (solver: Solver, gradient: EquilibriumGradient) =>
+      tf.grad((kernel) => {
+        const [z] = equilibrium(([state]) => [tf.tanh(tf.add(tf.matMul(state as tf.Tensor2D, kernel as tf.Tensor2D), x))], [tf.zerosLike(x)], { solver, gradient, wrt: [kernel] });
+        return tf.mean(tf.square(tf.sub(z, t)));
+      })(w);
+    const exact = await taken(gradientBy(fixedPointIteration({ tolerance: 1e-6, maxIterations: 200 }), implicit()));
+    const inherited = await taken(gradientBy(fixedPointIteration({ stop: 'absolute', tolerance: 1e-4 }), implicit()));
+    expect(relativeError(inherited, exact)).toBeLessThan(2e-3);
+    tf.dispose([w, t, x]);
+  });
+
+  it('warm starts forget what was not finite or not solved', async () => {
+    const [a, x] = [tf.scalar(0.5), tf.ones([2, 2])];
+    const gradient = implicit({ warmStart: true, solver: fixedPointIteration({ maxIterations: 60, tolerance: 1e-5 }) });
+    const by = (scale: number, factor = a) => tf.grad((p) => tf.mul(scale, tf.sum(equilibrium(([z]) => [tf.add(tf.mul(p, z), x)], [tf.zerosLike(x)], { solver: newtonKrylov({ maxIterations: 30 }), gradient, wrt: [p] })[0])))(factor);
+    const first = (await taken(by(1)))[0];
+    expect((await taken(by(NaN)))[0]).toBeNaN();
+    expect((await taken(by(1)))[0]).toBeCloseTo(first, 3);
+    // Expansive: the backward iteration cannot solve it, and each step has its own answer.
+    const steep = tf.scalar(-1.5);
+    const [one, ten] = [(await taken(by(1, steep)))[0], (await taken(by(10, steep)))[0]];
+    expect(ten / one).toBeCloseTo(10, 3);
+    gradient.dispose();
+    tf.dispose([a, x, steep]);
+  });
+
+  it('estimates of the inverse that are not finite do not spoil other samples', async () => {
+    const [a, one] = [tf.tensor2d([[0.5, 0.4], [5, 5]]), tf.scalar(1)];
+    for (const inverseEstimate of ['none', 'start', 'answer'] as const) {
+      const slope = tf.grad((th) => tf.sum(equilibrium(([z]) => [tf.sub(tf.mul(a, th), tf.mul(0.5, tf.log(tf.sub(4, z))))], [tf.zeros([2, 2])], { solver: broyden({ maxIterations: 30 }), gradient: implicit({ inverseEstimate }), wrt: [th] })[0]))(one);
+      expect([inverseEstimate, Number.isFinite((await taken(slope))[0])]).toEqual([inverseEstimate, true]);
+    }
+    tf.dispose([a, one]);
   });
 });
