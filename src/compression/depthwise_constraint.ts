@@ -10,6 +10,8 @@ function mended(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const result: Record<string, unknown> = Object.fromEntries(Object.entries(value).map(([key, item]) => [key, mended(item)]));
   const config = result['config'] as Record<string, unknown> | undefined;
-  const taken = result['class_name'] === 'DepthwiseConv2D' && config?.['depthwise_constraint'] != null && JSON.stringify(config['depthwise_constraint']) === JSON.stringify(config['depthwise_regularizer']);
+  const classOf = (option: string): unknown => (config?.[option] as { class_name?: unknown } | null | undefined)?.class_name;
+  // No constraint is of the class of a regularizer.
+  const taken = result['class_name'] === 'DepthwiseConv2D' && classOf('depthwise_constraint') !== undefined && classOf('depthwise_constraint') === classOf('depthwise_regularizer');
   return taken ? { ...result, config: { ...config, depthwise_constraint: null } } : result;
 }

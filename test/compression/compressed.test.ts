@@ -12,6 +12,8 @@ import { decodeContainer } from '../../src/compression/container_reader.js';
 import { sizeReport } from '../../src/compression/size_report.js';
 import { stripTopology } from '../../src/compression/strip_training.js';
 import { sparseCrossEntropy } from '../../src/losses/sparse_cross_entropy.js';
+import { attachRegularizer } from '../../src/regularizers/attach.js';
+import { gmmPrior } from '../../src/regularizers/gmm_prior.js';
 import * as loadEntry from '../../src/load.js';
 
 let directory = '';
@@ -345,5 +347,54 @@ describe('sizeReport', () => {
     const loaded = await tfl.loadLayersModel(compressed(tfc.io.fromMemory(saved!)));
     expect(loaded.optimizer.getClassName()).toBe('Adam');
     loaded.compile({ optimizer: loaded.optimizer, loss: sparseCrossEntropy() });
+  });
+});
+
+describe('models that the host saves and loads', () => {
+  const predictions = async (model: tfl.LayersModel, x: tfc.Tensor) => (model.predict(x) as tfc.Tensor).data();
+  const roundTrip = async (model: tfl.LayersModel, x: tfc.Tensor, resumable = false) => {
+    const path = join(directory, `${model.name}.tfws`);
+    await model.save(compressed(path, { resumable }));
+    const loaded = await tfl.loadLayersModel(compressed(path));
+    expect(await predictions(loaded, x)).toEqual(await predictions(model, x));
+    return loaded;
+  };
+
+  it('may have slashes in names', async () => {
+    const model = tfl.sequential({ layers: [L.dense({ units: 3, inputShape: [4], name: 'block/dense' }), L.dense({ units: 2, name: 'block/sub/last' })] });
+    await roundTrip(model, tfc.ones([2, 4]));
+    const stranger = { ...decodeContainer(new Uint8Array(await readFile(join(directory, `${model.name}.tfws`))), 'x') };
+    stranger.weightSpecs = stranger.weightSpecs!.map((spec, k) => (k === 0 ? { ...spec, name: 'block/other/kernel' } : spec));
+    await expect(compressed(join(directory, 'stranger.tfws')).save!(stranger)).rejects.toThrow("no layer owns the weight 'block/other/kernel'");
+  });
+
+  it('may have a layer inside of another called as one outside', async () => {
+    const x = tfl.input({ shape: [3, 4] });
+    const inner = L.timeDistributed({ layer: L.dense({ units: 8, name: 'fc' }) }).apply(x) as tfl.SymbolicTensor;
+    const model = tfl.model({ inputs: x, outputs: L.dense({ units: 4, name: 'fc' }).apply(L.flatten().apply(inner)) as tfl.SymbolicTensor });
+    await roundTrip(model, tfc.ones([2, 3, 4]));
+  });
+
+  it('may be graphs with a graph of their own that initialises', async () => {
+    const node = (name: string, op: string) => ({ name, op, input: [], attr: {} });
+    const path = join(directory, 'graph.tfws');
+    await compressed(path).save!({
+      format: 'graph-model', modelTopology: { node: [node('x', 'Placeholder')] }, modelInitializer: { node: [node('init/keys', 'Const')] },
+      weightSpecs: [{ name: 'init/keys', shape: [2], dtype: 'int32' }], weightData: new Int32Array([3, 4]).buffer,
+    }); // prettier-ignore
+    expect((await compressed(path).load!()).weightSpecs).toEqual([{ name: 'init/keys', shape: [2], dtype: 'int32' }]);
+  });
+
+  it('load at once, whatever initialised their recurrent weights', async () => {
+    const cell = () => L.lstmCell({ units: 5, recurrentInitializer: 'glorotUniform' });
+    const model = tfl.sequential({ layers: [L.rnn({ cell: [cell(), cell()], inputShape: [4, 3] })] });
+    const loaded = await roundTrip(model, tfc.ones([2, 4, 3]));
+    expect(JSON.stringify(loaded.getConfig())).not.toContain('Orthogonal');
+  });
+
+  it('may have a regularised depthwise convolution, which the host writes as a constraint, too', async () => {
+    const model = tfl.sequential({ layers: [L.depthwiseConv2d({ kernelSize: 2, inputShape: [3, 3, 2] }), L.flatten(), L.dense({ units: 2 })] });
+    attachRegularizer(model, gmmPrior({ trainingExamples: 10 }));
+    await roundTrip(model, tfc.ones([1, 3, 3, 2]), true);
   });
 });

@@ -142,3 +142,13 @@ describe.each(['em', 'emPerEpoch'] as const)("gmmPrior with learning '%s'", (lea
     expect(prior.steps).toBe(30);
   });
 });
+
+describe('fitMixture at any scale', () => {
+  it.each([1e-12, 1e-6, 1e6])('gives the same mixture times %d', (scale) => {
+    const weights = Float32Array.from({ length: 4000 }, (_, i) => Math.sin(i * i));
+    const [one, other] = [weights, weights.map((w) => w * scale)].map((array) => fitMixture([array], { components: 5, iterations: 30 }));
+    const largest = Math.max(...one.mixture.means.map(Math.abs));
+    other.mixture.means.forEach((mean, j) => expect(Math.abs(mean / scale - one.mixture.means[j])).toBeLessThan(1e-3 * largest));
+    for (const { energies } of [one, other]) expect(energies.at(-1)).toBeLessThan(energies[0]);
+  });
+});
