@@ -41,9 +41,10 @@ export interface Traced {
 export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs: readonly Tensor[]): Traced {
   const steps: Step[] = [];
   const slots = new Map<number, number>();
-  /** Values that depend on the inputs, by what holds them: the host clones tensors that it saves for a gradient, unseen here. */
-  const dependentData = new Map<object, { slot: number; tensor: Pick<Tensor, 'shape' | 'dtype'> }[]>();
-  const inputData = new Set<object>(inputs.map(({ dataId }) => dataId));
+  const dependentData = new Set<object>();
+  /** The host clones tensors that it saves for a gradient: ids by those of their clones. */
+  const cloned = new Map<number, number>();
+  const clonedData = new Map<object, object>();
   const constants = new Map<number, Tensor>();
   let looked = false;
   const mark = tensorMark();
@@ -57,20 +58,13 @@ export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs:
   };
   const named = (tensor: Tensor, slot: number): void => {
     slots.set(tensor.id, slot);
-    const same = dependentData.get(tensor.dataId) ?? [];
-    dependentData.set(tensor.dataId, [...same, { slot, tensor: { shape: tensor.shape, dtype: tensor.dtype } }]);
+    dependentData.add(tensor.dataId);
   };
-  /** The slot of a tensor, or of one of which it is a clone. */
-  const known = (tensor: Tensor): number | undefined => {
-    const slot = slots.get(tensor.id);
-    const same = slot === undefined && tensor.id >= mark ? dependentData.get(tensor.dataId) : undefined;
-    if (same === undefined) return slot;
-    // Inputs share their data with what the caller made them of, which may be met here, too.
-    if (inputData.has(tensor.dataId)) return void (looked = true);
-    const like = same.find(({ tensor: { shape, dtype } }) => dtype === tensor.dtype && tfc.util.arraysEqual(shape, tensor.shape));
-    // In another shape it cannot be told how it came about.
-    looked ||= like === undefined;
-    return like?.slot;
+  /** The slot of a tensor, or of what it is a clone of. */
+  const known = ({ id }: Tensor): number | undefined => {
+    let origin: number | undefined = id;
+    while (origin !== undefined && !slots.has(origin)) origin = cloned.get(origin);
+    return origin === undefined ? undefined : slots.get(origin);
   };
   /** What `f` makes on its way is gone when it ends, so a copy is kept; what was there before stays its owner's. */
   const constant = (tensor: Tensor): Tensor => {
@@ -107,8 +101,12 @@ export function traceProgram(f: (inputs: readonly Tensor[]) => Tensor[], inputs:
             steps.push({ kernelName, names: Array.isArray(given) ? null : entries.map(([name]) => name), operands, attrs, outputs, last: [] });
             return result;
           },
+          onClone: (from, to) => {
+            cloned.set(to.id, from.id);
+            if (to.dataId !== from.dataId) clonedData.set(to.dataId, from.dataId);
+          },
           onRead: (dataId) => {
-            looked ||= dependentData.has(dataId);
+            for (let data: object | undefined = dataId; data !== undefined; data = clonedData.get(data)) looked ||= dependentData.has(data);
           },
         },
         () => f(inputs),

@@ -170,6 +170,8 @@ export interface KernelCall {
 export interface KernelWatcher {
   /** Called instead of a kernel that `f` runs directly (not one that another kernel runs); `run` runs it. */
   onKernel(call: KernelCall, run: () => Tensor | Tensor[]): Tensor | Tensor[];
+  /** Called for a clone that a kernel makes, as where the host saves its inputs and outputs for a gradient: before the kernel has ended. */
+  onClone(from: Tensor, to: Tensor): void;
   /** Called when values are read synchronously. */
   onRead(dataId: object): void;
 }
@@ -198,6 +200,11 @@ export function watchKernels<T>(watcher: KernelWatcher, f: () => T): T {
   engine.runKernelFunc = (call) => {
     const run = () => runKernelFunc.call(engine, call);
     // The functions of `customGrad` come by without a name; the kernels inside of them are seen.
+    if (inKernel && call.kernelName === 'Identity') {
+      const clone = run() as Tensor;
+      watcher.onClone((call.inputs as NamedTensorMap)['x'] as Tensor, clone);
+      return clone;
+    }
     if (inKernel || call.kernelName === undefined) return run();
     return watcher.onKernel(call as KernelCall, () => {
       inKernel = true;

@@ -47,7 +47,8 @@ describe('groupNormalization', () => {
     expect(() => groupNormalization({ groups: 4, name: 'gn' }).apply(input({ shape: [2, 6] }))).toThrow("GroupNormalization 'gn': groups must divide the 6 channels of the input, got 4. Use groups: 1 to normalise over all of them.");
   });
 
-  it('takes an empty batch', () => {
+  // Other backends have no empty tensors to compute with.
+  it.skipIf(!['cpu', 'tensorflow'].includes(process.env.TFWS_BACKEND ?? ''))('takes an empty batch', () => {
     for (const groups of [1, 2]) expect((groupNormalization({ groups }).apply(tf.zeros([0, 3, 3, 4])) as tf.Tensor).shape).toEqual([0, 3, 3, 4]);
   });
 });
