@@ -199,12 +199,12 @@ export function watchKernels<T>(watcher: KernelWatcher, f: () => T): T {
   let inKernel = false;
   engine.runKernelFunc = (call) => {
     const run = () => runKernelFunc.call(engine, call);
-    // The functions of `customGrad` come by without a name; the kernels inside of them are seen.
     if (inKernel && call.kernelName === 'Identity') {
       const clone = run() as Tensor;
       watcher.onClone((call.inputs as NamedTensorMap)['x'] as Tensor, clone);
       return clone;
     }
+    // The functions of `customGrad` come by without a name; the kernels inside of them are seen.
     if (inKernel || call.kernelName === undefined) return run();
     return watcher.onKernel(call as KernelCall, () => {
       inKernel = true;

@@ -7,6 +7,7 @@ import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { mkdtemp, open, readFile, realpath } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { filePath } from '../compression/compressed_source.js';
 import { decodeContainer, hasMagic, tensorLayout } from '../compression/container_reader.js';
 import { memorySource, checkSpecs, type Spec, type WeightSource } from '../compress_model/weight_source.js';
 
@@ -24,7 +25,7 @@ const isUrl = (source: string): boolean => /^https?:\/\//.test(source);
 
 /** @throws Error that says what is wrong with the model and what to do. */
 export async function openModel(given: string): Promise<OpenedModel> {
-  const source = given.replace(/^file:\/\//, '');
+  const source = filePath(given) ?? given;
   const { path, bytes } = isUrl(source) ? await download(source, await spool()) : await locate(source);
   if (hasMagic(bytes)) {
     const artifacts = decodeContainer(bytes, `'${source}'`);

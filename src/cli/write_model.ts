@@ -3,7 +3,7 @@ import type { io } from '@tensorflow/tfjs-core';
 import { existsSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, open } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { fileAt } from '../compression/compressed_source.js';
+import { fileAt, filePath } from '../compression/compressed_source.js';
 import { replaceFile } from '../compression/file_target.js';
 import { withCleanup } from './unfinished.js';
 
@@ -12,8 +12,8 @@ const SHARD_BYTES = 4 * 2 ** 20;
 
 /** The path of a `file://` URL or a plain path. @throws Error for any other kind of URL. */
 function localTarget(out: string): string {
-  const path = out.replace(/^file:\/\//, '');
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(path)) throw new Error(`'${out}' is a URL, and the output is a file here. Give a path.`);
+  const path = filePath(out);
+  if (path === null) throw new Error(`'${out}' is a URL, and the output is a file here. Give a path.`);
   return path;
 }
 

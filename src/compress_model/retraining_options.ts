@@ -69,7 +69,7 @@ export function resolveRetraining(args: RetrainingArgs): ResolvedRetraining {
     ...args,
     metrics: args.metrics ?? [],
     method: checkChoice(who, 'method', args.method ?? 'softSharing', ['softSharing', 'clusters']),
-    epochs: integer('epochs', Math.max(40, Math.ceil(LEAST_STEPS / Math.ceil(samples / batchSize))), 1),
+    epochs: integer('epochs', Math.max(40, Math.ceil(LEAST_STEPS / Math.max(1, Math.ceil(samples / batchSize)))), 1),
     fineTuneEpochs: integer('fineTuneEpochs', 10, 0),
     patience: integer('patience', 3, 1),
     batchSize,

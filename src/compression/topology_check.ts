@@ -57,7 +57,10 @@ export function checkTopology({ modelTopology, modelInitializer, weightSpecs = [
   const sizes = new Map<string, unknown[]>();
   for (const { type, config } of layers) {
     const size = /^(Dense|Conv[123]D)$/.test(type) ? (config['units'] ?? config['filters']) : ANY;
-    sizes.set(config['name'] as string, [...(sizes.get(config['name'] as string) ?? []), size]);
+    const name = config['name'] as string;
+    const same = sizes.get(name);
+    if (same === undefined) sizes.set(name, [size]);
+    else same.push(size);
   }
   for (const { name, shape } of weights) {
     if (!name.endsWith('/kernel')) continue;

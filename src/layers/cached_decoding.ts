@@ -54,8 +54,8 @@ export class CachedDecoding {
   constructor(model: LayersModel) {
     checkSameHost(WHO, model);
     const { apart, both, looksAhead } = decodingGraph(model);
-    const torn = [...both].find((layer) => USERS.has(layer.getClassName()));
-    if (torn !== undefined) throw new Error(`${WHO}: the layer '${torn.name}' (${torn.getClassName()}) is applied to the sequence that grows and to what does not grow. Give each a layer of its own, or hand over what was computed of the latter.`);
+    const twice = [...both].find((layer) => USERS.has(layer.getClassName()));
+    if (twice !== undefined) throw new Error(`${WHO}: the layer '${twice.name}' (${twice.getClassName()}) is applied to the sequence that grows and to what does not grow. Give each a layer of its own, or hand over what was computed of the latter.`);
     if (looksAhead !== null) throw new Error(`${WHO}: the layer '${looksAhead.name}' (MultiHeadAttention) looks at all positions of the sequence; step by step a position cannot look at later ones. Use causal: true.`);
     const layers = allLayers(model).filter((layer) => !apart.has(layer) || both.has(layer));
     const mixing = layers.find(mixes);

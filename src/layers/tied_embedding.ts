@@ -59,9 +59,11 @@ export function tiedScores({ table, kernel }: Tie, x: Tensor2D): Tensor2D {
 
 /**
  * Refuses arguments of a symbolic call that would have to reach `call`: the host saves them and then drops them when the model runs, so
- * that `apply(x, {reverse: true})` would have the right shape and the wrong numbers.
+ * that `apply(x, {reverse: true})` would have the right shape and the wrong numbers. When it runs it hands one object on to all layers, in which a recurrent
+ * layer before may have left its `initialState`.
  */
-export function refuseCallArguments(layer: layers.Layer, kwargs: object | undefined): void {
+export function refuseCallArguments(layer: layers.Layer, inputs: Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[], kwargs: object | undefined): void {
+  if (!([inputs].flat()[0] instanceof SymbolicTensor)) return;
   const unknown = Object.keys(kwargs ?? {}).find((key) => key !== 'mask' && key !== 'training');
   if (unknown === undefined) return;
   throw new Error(`${layer.name}: the call argument '${unknown}' would be dropped when the model runs (tfjs-layers hands no call arguments on). For the output side of a tied table use tiedProjection().`);
@@ -148,8 +150,7 @@ export class TiedEmbedding extends layers.Layer {
   }
 
   override apply(inputs: Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[], kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    // What a recurrent layer before it was given reaches it when the model runs: the host hands one object on to all.
-    if ([inputs].flat()[0] instanceof SymbolicTensor) refuseCallArguments(this, kwargs);
+    refuseCallArguments(this, inputs, kwargs);
     return super.apply(inputs, kwargs as never);
   }
 

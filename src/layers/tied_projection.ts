@@ -104,8 +104,7 @@ export class TiedProjection extends layers.Layer {
   }
 
   override apply(inputs: Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[], kwargs?: object): Tensor | Tensor[] | SymbolicTensor | SymbolicTensor[] {
-    // What a recurrent layer before it was given reaches it when the model runs: the host hands one object on to all.
-    if ([inputs].flat()[0] instanceof SymbolicTensor) refuseCallArguments(this, kwargs);
+    refuseCallArguments(this, inputs, kwargs);
     const list = [inputs].flat();
     if (list[0] instanceof SymbolicTensor) {
       if (list.length === 1) this.#tieTo(findOwner<TiedEmbedding>(this.name, list[0], this.#wanted, EMBEDDING));

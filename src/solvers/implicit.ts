@@ -123,24 +123,30 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     const map = (u: Tensor[]) => product(u).map((part, i) => tfc.add(part, cotangents[i]));
     const start = estimated === undefined ? ((warmStart ? this.#previousLike(cotangents) : null) ?? cotangents) : finiteOr(estimated, cotangents);
     const solution = solver.solve(map, start, { product, tell: (report) => this.#tell(report, solver, problem.owner), throws: ifUnsolved === 'throw' });
-    const u = this.#mended(start === cotangents ? solution : this.#colder(solution, solver, map, product, cotangents), solver, map, cotangents);
+    const result = start === cotangents ? solution : this.#colder(solution, solver, map, product, cotangents);
     problem.onBackward(solution);
     // From what is not solved, the next step would not come back.
-    if (warmStart) this.#remember(chosen(solved(u, map, this.#acceptable(solver), solver.limits.stop), u, cotangents));
-    return u;
+    if (warmStart) this.#remember(chosen(this.#solved(result, solver, map), result.state, cotangents));
+    return this.#mended(result, solver, map, cotangents);
   }
 
   /** A solution from a start that was thought better than the cotangents; where that led nowhere, one from these instead. */
   #colder(solution: Solution, solver: Solver, map: StateMap, product: StateMap, cotangents: Tensor[]): Pick<Solution, 'state' | 'known'> {
     const { state, known } = solution;
-    const [acceptable, { stop }] = [this.#acceptable(solver), solver.limits];
+    const { stop } = solver.limits;
     // Where it is not known in time, the nearer of the two.
-    if (known == null) return { state: better(state, cotangents, map, acceptable, stop), known };
+    if (known === null) return { state: better(state, cotangents, map, this.#acceptable(solver), stop), known };
     if (!known.samples.some((sample) => this.#isUnsolved(sample, solver))) return solution;
     const cold = solver.solve(map, cotangents, { product, tell: () => undefined });
-    const chosenState = chosen(solved(state, map, acceptable, stop), state, cold.state);
+    const mixed = chosen(this.#solved(solution, solver, map), state, cold.state);
     cold.dispose();
-    return { state: chosenState, known: null };
+    return { state: mixed, known: null };
+  }
+
+  /** Flags [batch]: whether u = map(u) as far as is acceptable; false for what is not finite. */
+  #solved({ state, known }: Pick<Solution, 'state' | 'known'>, solver: Solver, map: StateMap): Tensor {
+    if (known !== null) return tfc.tensor1d(known.samples.map((sample) => !this.#isUnsolved(sample, solver)), 'bool'); // prettier-ignore
+    return tfc.lessEqual(residuals(state, map([...state]), solver.limits.stop), this.#acceptable(solver));
   }
 
   #acceptable({ limits: { tolerance } }: Solver): number {
@@ -162,9 +168,8 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
     return this.#inherited.solver;
   }
 
-  #isUnsolved({ residual, relativeResidual }: SolveReport['samples'][number], { limits: { stop, tolerance } }: Solver): boolean {
-    const acceptable = this.#args.acceptable ?? tolerance;
-    return !((stop === 'relative' ? relativeResidual : residual) <= acceptable);
+  #isUnsolved({ residual, relativeResidual }: SolveReport['samples'][number], solver: Solver): boolean {
+    return !((solver.limits.stop === 'relative' ? relativeResidual : residual) <= this.#acceptable(solver));
   }
 
   #tell(report: SolveReport, solver: Solver, owner: string | undefined): void {
@@ -179,16 +184,14 @@ export class Implicit extends serialization.Serializable implements EquilibriumG
   }
 
   /** The solution of the backward pass, with what `ifUnsolved` says in the place of samples that have none. */
-  #mended({ state, known }: Pick<Solution, 'state' | 'known'>, solver: Solver, map: StateMap, cotangents: Tensor[]): Tensor[] {
+  #mended(solution: Pick<Solution, 'state' | 'known'>, solver: Solver, map: StateMap, cotangents: Tensor[]): Tensor[] {
     const { ifUnsolved } = this.#args;
-    const acceptable = this.#acceptable(solver);
+    const { state, known } = solution;
     if (ifUnsolved === 'best' || ifUnsolved === 'throw') return state;
-    const flags = known?.samples.map((sample) => this.#isUnsolved(sample, solver));
-    if (flags?.some((flag) => flag) === false) return state;
-    const unsolved = flags === undefined ? tfc.logicalNot(tfc.lessEqual(residuals(state, map(state), solver.limits.stop), acceptable)) : tfc.tensor1d(flags, 'bool');
+    if (known?.samples.some((sample) => this.#isUnsolved(sample, solver)) === false) return state;
     let other = cotangents;
     if (ifUnsolved === 'phantom') for (let k = 1; k < PHANTOM_TERMS; k++) other = map(other);
-    return chosen(unsolved, other, state);
+    return chosen(this.#solved(solution, solver, map), state, other);
   }
 
   /** The gradients as functions of z*, the cotangents and `wrt`, for second derivatives: u is an equilibrium itself. */
@@ -242,9 +245,6 @@ const CONSEQUENCES = {
   jacobianFree: "These samples get the Jacobian-free gradient instead (ifUnsolved: 'jacobianFree').",
   throw: "Choose ifUnsolved: 'best', 'phantom' or 'jacobianFree' to go on nevertheless.",
 };
-
-/** Flags [batch]: whether u = map(u) as far as is acceptable; false for what is not finite. */
-const solved = (u: readonly Tensor[], map: StateMap, acceptable: number, stop: 'relative' | 'absolute'): Tensor => tfc.lessEqual(residuals(u, map([...u]), stop), acceptable);
 
 /** a for samples whose flag is set, else b. */
 const chosen = (flags: Tensor, a: readonly Tensor[], b: readonly Tensor[]): Tensor[] =>

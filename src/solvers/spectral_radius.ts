@@ -23,7 +23,7 @@ export interface SpectralRadiusArgs {
  * const radius = await spectralRadius(f, [z]).data();
  * ```
  *
- * An estimate from below where several eigenvalues are about as large, the better the more iterations.
+ * An estimate from below where several eigenvalues are about as large, the better the more iterations. NaN where the squares of products exceed float32.
  */
 export function spectralRadius(f: StateMap, z: readonly Tensor[], args: SpectralRadiusArgs = {}): Tensor1D {
   const who = 'spectralRadius';

@@ -120,6 +120,18 @@ describe('batch normalisation', () => {
     return model;
   }
 
+  it('is left alone where one inside of another layer is called the same', async () => {
+    const input = tfl.input({ shape: [3, 4] });
+    const varied = (seed: number) => ({ movingVarianceInitializer: tfl.initializers.randomUniform({ minval: 0.01, maxval: 1, seed }), name: 'norm' });
+    const outer = tfl.layers.batchNormalization({ ...varied(1), epsilon: 1e-3 }).apply(input) as tfl.SymbolicTensor;
+    const model = tfl.model({ inputs: input, outputs: tfl.layers.timeDistributed({ layer: tfl.layers.batchNormalization({ ...varied(2), epsilon: 0.5 }) }).apply(outer) as tfl.SymbolicTensor });
+    const x = tf.tensor3d(Float32Array.from({ length: 24 }, seededNormal(9)), [2, 3, 4]);
+    const loaded = await tfl.loadLayersModel(io.fromMemory((await compressModel(model, { bits: 8 })).artifacts));
+    const [ours, theirs] = [loaded, model].map((each) => each.predict(x) as tf.Tensor);
+    expect(relativeError(await ours.data(), await theirs.data())).toBeLessThan(2e-3);
+    tf.dispose([x, ours, theirs]);
+  });
+
   it('has its four numbers a channel merged into two, with equal outputs, and keeps them where vectors are kept or it is skipped', async () => {
     const model = normalized();
     const x = tf.tensor2d(Float32Array.from({ length: 60 }, seededNormal(8)), [10, 6]);

@@ -4,7 +4,7 @@ import * as tfl from '@tensorflow/tfjs-layers';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { compressModel, decodeModelArtifacts, drrn, sparseCrossEntropy, type RetrainingArgs } from '../../src/index.js';
 import { seeded } from '../contract/fixtures.js';
-import { inPage, onGpu, seededNormal } from '../helpers.js';
+import { onGpu, seededNormal } from '../helpers.js';
 import { missingKernelsForThisTest } from '../stock_kernels.js';
 
 const SAMPLES = 96;
@@ -180,7 +180,7 @@ describe('compressModel with data', () => {
     still.dispose();
   });
 
-  it.skipIf(process.env.TFWS_BACKEND !== 'cpu' || inPage)('shares softly by its defaults, in steps enough and in parts, without losing what the network can do', async () => {
+  it.skipIf(onGpu)('shares softly by its defaults, in steps enough and in parts, without losing what the network can do', async () => {
     const normal = seededNormal(5);
     const centres = Array.from({ length: 4 }, () => Array.from({ length: 16 }, () => 1.5 * normal()));
     const drawn = (n: number): [tf.Tensor, tf.Tensor] => [

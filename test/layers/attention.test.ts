@@ -81,8 +81,11 @@ describe('scaledDotProductAttention', () => {
       for (const [i, tensor] of fresh.entries()) expectNear(`${i}`, await tensor.data(), await whole[i].data(), 1e-6);
     });
 
-    it('has second derivatives, those of finite differences', async () => {
-      const gradients = tf.grads(energyOf(attention, { causal: true }));
+    it.each<[string, () => AttentionOptions]>([
+      ['causal', () => ({ causal: true })],
+      ['with a mask', () => ({ mask: tf.tensor4d([1, 1, 0, 1, 0, 1], [2, 1, 1, 3]) })],
+    ])('has second derivatives, those of finite differences: %s', async (_, options) => {
+      const gradients = tf.grads(energyOf(attention, options()));
       const norm = (...x: tf.Tensor[]) => tf.addN(gradients(x).map((gradient) => tf.sum(tf.square(gradient)))) as tf.Scalar;
       const h = 0.02;
       for (const [i, second] of tf.grads(norm)(parts()).entries()) {

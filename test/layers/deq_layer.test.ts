@@ -423,6 +423,17 @@ describe('what keeps an equilibrium stable', () => {
     tf.dispose(await model.evaluate(tf.zeros([2, WIDTH]), tf.zeros([2, WIDTH])));
   });
 
+  // Known at once only where the host computes.
+  it.skipIf(onGpu)('a trajectory leaves nothing behind where a solve throws', () => {
+    const { model } = modelOf({ cell: denseCell(), solver: fixedPointIteration({ maxIterations: 4, tolerance: 1e-12, onFailure: 'throw' }), trajectory: [1, 2] });
+    const given = x();
+    const attempt = () => expect(() => tf.tidy(() => void model.predict(given))).toThrow('did not converge');
+    attempt();
+    const tensors = tf.memory().numTensors;
+    attempt();
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
+
   it('a trajectory gives the states on the way, one step further, in order', async () => {
     const cell = denseCell();
     const { model } = modelOf({ cell, solver: fixedPointIteration({ tolerance: 1e-6, maxIterations: 30 }), trajectory: [1, 3, 50] });

@@ -476,8 +476,7 @@ describe('a bank that several layers draw from', () => {
   it('is regularised once', async () => {
     const bank = hashedBank({ buckets: 4, kernelRegularizer: regularizers.l2({ l2: 1 }), kernelInitializer: initializers.constant({ value: 1 }) });
     const x = input({ shape: [2] });
-    const zeros = { units: 2, useBias: false } as const;
-    const outputs = [1, 2].map((seed) => hashedDense({ ...zeros, seed }).apply([x, bank.apply(x) as SymbolicTensor]) as SymbolicTensor);
+    const outputs = [1, 2].map((seed) => hashedDense({ units: 2, useBias: false, seed }).apply([x, bank.apply(x) as SymbolicTensor]) as SymbolicTensor);
     const model = functionalModel({ inputs: x, outputs });
     model.compile({ optimizer: 'sgd', loss: 'meanSquaredError' });
     const [loss] = [(await model.trainOnBatch(tf.zeros([1, 2]), [tf.zeros([1, 2]), tf.zeros([1, 2])])) as number | number[]].flat();
@@ -485,4 +484,3 @@ describe('a bank that several layers draw from', () => {
     model.dispose();
   });
 });
-

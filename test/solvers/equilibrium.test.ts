@@ -435,4 +435,9 @@ describe('equilibrium', () => {
     }
     tf.dispose([a, one]);
   });
+
+  it.skipIf(GPU)('a spectral radius beyond float32 is not a small one', async () => {
+    const radius = tf.tidy(() => spectralRadius(([z]) => [tf.mul(z, 1e20)], [tf.ones([1, 3])], { iterations: 4 }));
+    expect((await taken(radius))[0]).toBeNaN();
+  });
 });

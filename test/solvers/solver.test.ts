@@ -331,6 +331,18 @@ describe('methods', () => {
     }
   });
 
+  it('newtonKrylov by differences takes as many iterations whatever the size of states', async () => {
+    const [w, x] = [tf.tidy(() => tf.mul(0.8, seeded([4, 4], 81))), seeded([2, 4], 82)];
+    const counts: number[] = [];
+    for (const size of [1, 1e-4, 1e-7]) {
+      const f: StateMap = ([z]) => [tf.mul(size, tf.tanh(tf.add(tf.matMul(tf.div(z, size) as tf.Tensor2D, w as tf.Tensor2D), x)))];
+      const { report } = await solve(newtonKrylov({ products: 'differences', tolerance: 1e-3 }), f, [tf.zeros([2, 4])]);
+      counts.push(report.iterations);
+    }
+    tf.dispose([w, x]);
+    for (const count of counts) expect(Math.abs(count - counts[0])).toBeLessThanOrEqual(1);
+  });
+
   it('newtonKrylov says so where f cannot be differentiated twice', async () => {
     const f: StateMap = ([z]) => [tf.mul(tf.maxPool(z as tf.Tensor4D, 2, 1, 'same'), 0.5)];
     const z0 = tf.ones([1, 2, 2, 1]);
