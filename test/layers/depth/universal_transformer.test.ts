@@ -28,7 +28,7 @@ describe('universalTransformer keeps the contract', () => {
         kernelRegularizer: regularizers.l2({ l2: 1e-4 }), innerRegularizers: [{ regularizer: null, slots: [{ name: 'attention', slot: 'queryRegularizer' }] }],
         name: 'contract_universal',
       } as UniversalTransformerArgs,
-      inputShape: [5, 4], parameters: PARAMETERS + 5 + 20 + 12, masking: 'passes',
+      inputShape: [5, 4], parameters: PARAMETERS + 5 + 20 + 12, masking: 'passes', seededMatrices: true,
     })); // prettier-ignore
   if (onGpu) return;
   describe('as a decoder with separable convolutions and a highway', () =>
